@@ -1,0 +1,1 @@
+"""REST of labeling: keys, problems, questions, keywords."""

@@ -1,0 +1,97 @@
+"""Annotations, one annotator's verdicts; leases, who holds which question."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from labeling.models.intent import Intent
+from labeling.models.question import Question
+
+
+class Annotation(models.Model):
+    """One annotator's verdict on one question."""
+
+    class Verdict(models.TextChoices):
+        LABEL = "label", _("Labelled")
+        SKIP = "skip", _("Skipped")
+
+    question = models.ForeignKey(
+        Question, models.CASCADE, related_name="annotations", verbose_name=_("question")
+    )
+    annotator = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        related_name="annotations",
+        verbose_name=_("annotator"),
+    )
+    verdict = models.CharField(_("verdict"), max_length=8, choices=Verdict.choices)
+    intents = models.ManyToManyField(
+        Intent, related_name="annotations", blank=True, verbose_name=_("intents")
+    )
+    comment = models.TextField(_("comment"), blank=True, default="")
+    time_spent_ms = models.PositiveIntegerField(_("time spent in ms"), null=True)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("annotation")
+        verbose_name_plural = _("annotations")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["question", "annotator"], name="annotation_one_a_person"
+            ),
+            models.CheckConstraint(
+                name="annotation_verdict_known",
+                condition=Q(verdict__in=["label", "skip"]),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["annotator", "-updated_at"], name="annotation_by_person"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.annotator} on {self.question_id}: {self.verdict}"
+
+
+class Lease(models.Model):
+    """Who holds a question until when.
+
+    A question has `overlap` slots; the unique constraint on (question, slot) is what
+    keeps two annotators apart. The token grows with each claim: a submit with an older
+    token is refused.
+    """
+
+    question = models.ForeignKey(
+        Question, models.CASCADE, related_name="leases", verbose_name=_("question")
+    )
+    slot = models.PositiveSmallIntegerField(_("slot"), default=0)
+    holder = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.CASCADE,
+        related_name="leases",
+        verbose_name=_("held by"),
+    )
+    token = models.BigIntegerField(_("fencing token"), unique=True)
+    claimed_at = models.DateTimeField(_("claimed"))
+    expires_at = models.DateTimeField(_("expires"), db_index=True)
+
+    class Meta:
+        verbose_name = _("lease")
+        verbose_name_plural = _("leases")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["question", "slot"], name="lease_one_a_slot"
+            ),
+            models.UniqueConstraint(
+                fields=["question", "holder"], name="lease_one_a_person"
+            ),
+            models.CheckConstraint(
+                name="lease_slot_0_to_4", condition=Q(slot__range=(0, 4))
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.question_id}/{self.slot} held by {self.holder}"

@@ -1,0 +1,1 @@
+"""Rules: mine, preview, approve."""

@@ -1,0 +1,1 @@
+"""Versions, artifacts, activation, serving and the classify API; knows labeling."""

@@ -1,0 +1,14 @@
+"""The data of the registry, a file a thing."""
+
+from registry.models.log import ClassificationLog, Feedback
+from registry.models.serving import ServingProcess
+from registry.models.version import Activation, Evaluation, Version
+
+__all__ = [
+    "Activation",
+    "ClassificationLog",
+    "Evaluation",
+    "Feedback",
+    "ServingProcess",
+    "Version",
+]

@@ -1,0 +1,178 @@
+"""Versions of a project's model, what they were measured at, and when each served."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from labeling.models import Project
+
+
+class Version(models.Model):
+    """A trained model with everything that says where it came from.
+
+    The artifact is a folder of files in the `artifacts` storage; `manifest` holds each
+    file's SHA-256 and size, so that a process can check what it is about to serve.
+    """
+
+    class State(models.TextChoices):
+        CANDIDATE = "candidate", _("Candidate")
+        ACTIVE = "active", _("Active")
+        RETIRED = "retired", _("Retired")
+
+    class Gate(models.TextChoices):
+        PENDING = "pending", _("Not judged yet")
+        PASSED = "passed", _("Passed")
+        REFUSED = "refused", _("Refused")
+
+    project = models.ForeignKey(
+        Project, models.CASCADE, related_name="versions", verbose_name=_("project")
+    )
+    number = models.PositiveIntegerField(_("version"))
+    state = models.CharField(
+        _("state"), max_length=10, choices=State.choices, default=State.CANDIDATE
+    )
+    artifact = models.CharField(
+        _("artifact"), max_length=200, help_text=_("Folder in the artifact storage.")
+    )
+    manifest = models.JSONField(
+        _("manifest"), help_text=_("{file: {sha256, bytes}} of every file.")
+    )
+    label_set = models.JSONField(
+        _("label set"), help_text=_("Intent codes in the order of the model's outputs.")
+    )
+    thresholds = models.JSONField(
+        _("thresholds"),
+        default=dict,
+        help_text=_("Per-intent thresholds of a multi-intent model."),
+    )
+    temperature = models.FloatField(_("temperature"), default=1.0)
+    parent = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="children",
+        verbose_name=_("trained from"),
+    )
+    provenance = models.JSONField(
+        _("provenance"),
+        default=dict,
+        help_text=_("Dataset digest, recipe, base model, seed, code revision."),
+    )
+    gate = models.CharField(
+        _("gate"), max_length=10, choices=Gate.choices, default=Gate.PENDING
+    )
+    gate_reasons = models.JSONField(
+        _("reasons"),
+        default=list,
+        help_text=_("[{code, passed, values}], one a rule of the gate."),
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        ordering = ["project", "-number"]
+        verbose_name = _("version")
+        verbose_name_plural = _("versions")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "number"], name="version_number_unique_in_project"
+            ),
+            models.UniqueConstraint(
+                fields=["project"],
+                condition=Q(state="active"),
+                name="version_one_active_a_project",
+            ),
+            models.CheckConstraint(
+                name="version_state_known",
+                condition=Q(state__in=["candidate", "active", "retired"]),
+            ),
+            models.CheckConstraint(
+                name="version_gate_known",
+                condition=Q(gate__in=["pending", "passed", "refused"]),
+            ),
+            models.CheckConstraint(
+                name="version_temperature_positive", condition=Q(temperature__gt=0)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.project} v{self.number}"
+
+
+class Evaluation(models.Model):
+    """What a version was measured at, once, on one set of questions."""
+
+    class Kind(models.TextChoices):
+        TEST = "test", _("Test questions")
+        FILE = "file", _("File")
+
+    version = models.ForeignKey(
+        Version,
+        models.CASCADE,
+        related_name="evaluations",
+        verbose_name=_("version"),
+    )
+    kind = models.CharField(_("measured on"), max_length=8, choices=Kind.choices)
+    source = models.CharField(_("source"), max_length=200, blank=True, default="")
+    n = models.PositiveIntegerField(_("questions"))
+    accuracy = models.FloatField(_("accuracy"), null=True)
+    macro_f1 = models.FloatField(_("macro-F1"), null=True)
+    metrics = models.JSONField(_("metrics"))
+    created_at = models.DateTimeField(_("measured"), auto_now_add=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = _("evaluation")
+        verbose_name_plural = _("evaluations")
+
+    def __str__(self) -> str:
+        return f"{self.version} on {self.kind}: {self.n}"
+
+
+class Activation(models.Model):
+    """Append-only: who made which version serve, when and why. A trigger refuses
+    changes."""
+
+    class Kind(models.TextChoices):
+        ACTIVATE = "activate", _("Activation")
+        ROLLBACK = "rollback", _("Rollback")
+
+    project = models.ForeignKey(
+        Project, models.RESTRICT, related_name="activations", verbose_name=_("project")
+    )
+    version = models.ForeignKey(
+        Version, models.RESTRICT, related_name="activations", verbose_name=_("version")
+    )
+    previous = models.ForeignKey(
+        Version,
+        models.RESTRICT,
+        null=True,
+        related_name="+",
+        verbose_name=_("version before"),
+    )
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
+    forced = models.BooleanField(_("against the gate"), default=False)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        null=True,
+        related_name="+",
+        verbose_name=_("by"),
+    )
+    reason = models.TextField(_("reason"), blank=True, default="")
+    created_at = models.DateTimeField(_("at"), auto_now_add=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = _("activation")
+        verbose_name_plural = _("activations")
+        constraints = [
+            models.CheckConstraint(
+                name="activation_forced_has_a_reason",
+                condition=Q(forced=False) | ~Q(reason=""),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.version}"

@@ -1,0 +1,1 @@
+"""Serving: engine, runtime, matcher, fusion."""
