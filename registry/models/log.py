@@ -3,6 +3,7 @@
 import uuid
 
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from labeling.models import ApiKey, Intent, Project, Question
@@ -43,7 +44,8 @@ class ClassificationLog(models.Model):
         verbose_name=_("client"),
         db_constraint=False,
     )
-    created_at = models.DateTimeField(_("at"), auto_now_add=True)
+    # Not auto_now_add: an entry written later keeps the moment of its answer.
+    created_at = models.DateTimeField(_("at"), default=timezone.now)
 
     class Meta:
         verbose_name = _("classification")
