@@ -10,7 +10,6 @@ from pgvector.django import VectorExtension
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -20,341 +19,1232 @@ class Migration(migrations.Migration):
     operations = [
         VectorExtension(),
         migrations.CreateModel(
-            name='Intent',
+            name="Intent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('code', models.CharField(help_text='What client apps receive.', max_length=100, verbose_name='code')),
-                ('name', models.CharField(blank=True, max_length=120, verbose_name='name')),
-                ('description', models.TextField(blank=True, help_text='One sentence for annotators.', verbose_name='description')),
-                ('is_fallback', models.BooleanField(default=False, help_text='The none / out-of-scope intent; at most one a project.', verbose_name='fallback')),
-                ('retired_at', models.DateTimeField(blank=True, null=True, verbose_name='retired')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
-                ('parent', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='children', to='labeling.intent', verbose_name='parent')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "code",
+                    models.CharField(
+                        help_text="What client apps receive.",
+                        max_length=100,
+                        verbose_name="code",
+                    ),
+                ),
+                (
+                    "name",
+                    models.CharField(blank=True, max_length=120, verbose_name="name"),
+                ),
+                (
+                    "description",
+                    models.TextField(
+                        blank=True,
+                        help_text="One sentence for annotators.",
+                        verbose_name="description",
+                    ),
+                ),
+                (
+                    "is_fallback",
+                    models.BooleanField(
+                        default=False,
+                        help_text="The none / out-of-scope intent; at most one a project.",
+                        verbose_name="fallback",
+                    ),
+                ),
+                (
+                    "retired_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="retired"),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(auto_now_add=True, verbose_name="created"),
+                ),
+                (
+                    "parent",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="children",
+                        to="labeling.intent",
+                        verbose_name="parent",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'intent',
-                'verbose_name_plural': 'intents',
-                'ordering': ['project', 'code'],
+                "verbose_name": "intent",
+                "verbose_name_plural": "intents",
+                "ordering": ["project", "code"],
             },
         ),
         migrations.CreateModel(
-            name='GoldLabel',
+            name="GoldLabel",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('source', models.CharField(choices=[('import', 'Import'), ('annotation', 'Annotation'), ('adjudication', 'Adjudication')], max_length=12, verbose_name='source')),
-                ('set_at', models.DateTimeField(verbose_name='at')),
-                ('set_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='by')),
-                ('intent', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='gold_labels', to='labeling.intent', verbose_name='intent')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[
+                            ("import", "Import"),
+                            ("annotation", "Annotation"),
+                            ("adjudication", "Adjudication"),
+                        ],
+                        max_length=12,
+                        verbose_name="source",
+                    ),
+                ),
+                ("set_at", models.DateTimeField(verbose_name="at")),
+                (
+                    "set_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="by",
+                    ),
+                ),
+                (
+                    "intent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="gold_labels",
+                        to="labeling.intent",
+                        verbose_name="intent",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'gold label',
-                'verbose_name_plural': 'gold labels',
+                "verbose_name": "gold label",
+                "verbose_name_plural": "gold labels",
             },
         ),
         migrations.CreateModel(
-            name='Project',
+            name="Project",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.SlugField(help_text='Names the project in commands and URLs.', unique=True, verbose_name='slug')),
-                ('name', models.CharField(max_length=120, verbose_name='name')),
-                ('description', models.TextField(blank=True, verbose_name='description')),
-                ('guidelines', models.TextField(blank=True, help_text='Markdown, shown to annotators beside each question.', verbose_name='guidelines')),
-                ('is_multi_intent', models.BooleanField(default=False, verbose_name='several intents a question')),
-                ('low_confidence', models.FloatField(default=0.7, help_text='Answers below this are marked for review and labelled first.', validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='low confidence')),
-                ('accept_threshold', models.FloatField(default=0.3, validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='accept threshold with a model')),
-                ('accept_threshold_rules', models.FloatField(default=0.5, validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='accept threshold without a model')),
-                ('rule_weight', models.FloatField(default=0.3, validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='rule weight')),
-                ('model_weight', models.FloatField(default=0.7, validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='model weight')),
-                ('min_labels_first', models.PositiveIntegerField(default=100, verbose_name='labels for a first training')),
-                ('min_labels_next', models.PositiveIntegerField(default=200, verbose_name='new labels for the next training')),
-                ('retrain_interval_days', models.PositiveIntegerField(default=30, verbose_name='days until a retraining is due')),
-                ('overlap', models.PositiveSmallIntegerField(default=1, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(5)], verbose_name='annotators a question')),
-                ('lease_s', models.PositiveIntegerField(default=300, help_text='How long a question is held for an annotator.', verbose_name='lease in seconds')),
-                ('test_share', models.FloatField(default=0.1, help_text='Share of new questions kept out of training for measuring.', validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='test share')),
-                ('validation_share', models.FloatField(default=0.1, validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='validation share')),
-                ('serving_revision', models.BigIntegerField(default=0, editable=False, help_text='Grows with each activation and each change of rules.', verbose_name='serving revision')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "slug",
+                    models.SlugField(
+                        help_text="Names the project in commands and URLs.",
+                        unique=True,
+                        verbose_name="slug",
+                    ),
+                ),
+                ("name", models.CharField(max_length=120, verbose_name="name")),
+                (
+                    "description",
+                    models.TextField(blank=True, verbose_name="description"),
+                ),
+                (
+                    "guidelines",
+                    models.TextField(
+                        blank=True,
+                        help_text="Markdown, shown to annotators beside each question.",
+                        verbose_name="guidelines",
+                    ),
+                ),
+                (
+                    "is_multi_intent",
+                    models.BooleanField(
+                        default=False, verbose_name="several intents a question"
+                    ),
+                ),
+                (
+                    "low_confidence",
+                    models.FloatField(
+                        default=0.7,
+                        help_text="Answers below this are marked for review and labelled first.",
+                        validators=[
+                            django.core.validators.MinValueValidator(0.0),
+                            django.core.validators.MaxValueValidator(1.0),
+                        ],
+                        verbose_name="low confidence",
+                    ),
+                ),
+                (
+                    "accept_threshold",
+                    models.FloatField(
+                        default=0.3,
+                        validators=[
+                            django.core.validators.MinValueValidator(0.0),
+                            django.core.validators.MaxValueValidator(1.0),
+                        ],
+                        verbose_name="accept threshold with a model",
+                    ),
+                ),
+                (
+                    "accept_threshold_rules",
+                    models.FloatField(
+                        default=0.5,
+                        validators=[
+                            django.core.validators.MinValueValidator(0.0),
+                            django.core.validators.MaxValueValidator(1.0),
+                        ],
+                        verbose_name="accept threshold without a model",
+                    ),
+                ),
+                (
+                    "rule_weight",
+                    models.FloatField(
+                        default=0.3,
+                        validators=[
+                            django.core.validators.MinValueValidator(0.0),
+                            django.core.validators.MaxValueValidator(1.0),
+                        ],
+                        verbose_name="rule weight",
+                    ),
+                ),
+                (
+                    "model_weight",
+                    models.FloatField(
+                        default=0.7,
+                        validators=[
+                            django.core.validators.MinValueValidator(0.0),
+                            django.core.validators.MaxValueValidator(1.0),
+                        ],
+                        verbose_name="model weight",
+                    ),
+                ),
+                (
+                    "min_labels_first",
+                    models.PositiveIntegerField(
+                        default=100, verbose_name="labels for a first training"
+                    ),
+                ),
+                (
+                    "min_labels_next",
+                    models.PositiveIntegerField(
+                        default=200, verbose_name="new labels for the next training"
+                    ),
+                ),
+                (
+                    "retrain_interval_days",
+                    models.PositiveIntegerField(
+                        default=30, verbose_name="days until a retraining is due"
+                    ),
+                ),
+                (
+                    "overlap",
+                    models.PositiveSmallIntegerField(
+                        default=1,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(5),
+                        ],
+                        verbose_name="annotators a question",
+                    ),
+                ),
+                (
+                    "lease_s",
+                    models.PositiveIntegerField(
+                        default=300,
+                        help_text="How long a question is held for an annotator.",
+                        verbose_name="lease in seconds",
+                    ),
+                ),
+                (
+                    "test_share",
+                    models.FloatField(
+                        default=0.1,
+                        help_text="Share of new questions kept out of training for measuring.",
+                        validators=[
+                            django.core.validators.MinValueValidator(0.0),
+                            django.core.validators.MaxValueValidator(1.0),
+                        ],
+                        verbose_name="test share",
+                    ),
+                ),
+                (
+                    "validation_share",
+                    models.FloatField(
+                        default=0.1,
+                        validators=[
+                            django.core.validators.MinValueValidator(0.0),
+                            django.core.validators.MaxValueValidator(1.0),
+                        ],
+                        verbose_name="validation share",
+                    ),
+                ),
+                (
+                    "serving_revision",
+                    models.BigIntegerField(
+                        default=0,
+                        editable=False,
+                        help_text="Grows with each activation and each change of rules.",
+                        verbose_name="serving revision",
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(auto_now_add=True, verbose_name="created"),
+                ),
             ],
             options={
-                'verbose_name': 'project',
-                'verbose_name_plural': 'projects',
-                'ordering': ['name'],
-                'constraints': [models.CheckConstraint(condition=models.Q(('low_confidence__range', (0, 1)), ('accept_threshold__range', (0, 1)), ('accept_threshold_rules__range', (0, 1)), ('rule_weight__range', (0, 1)), ('model_weight__range', (0, 1)), ('test_share__range', (0, 1)), ('validation_share__range', (0, 1))), name='project_shares_between_0_and_1'), models.CheckConstraint(condition=models.Q(('test_share__lt', django.db.models.expressions.CombinedExpression(models.Value(1), '-', models.F('validation_share')))), name='project_splits_leave_room_for_training', violation_error_message='Test and validation share together must stay below 1.'), models.CheckConstraint(condition=models.Q(('overlap__range', (1, 5))), name='project_overlap_1_to_5'), models.CheckConstraint(condition=models.Q(('lease_s__gte', 10)), name='project_lease_at_least_10_s')],
+                "verbose_name": "project",
+                "verbose_name_plural": "projects",
+                "ordering": ["name"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("low_confidence__range", (0, 1)),
+                            ("accept_threshold__range", (0, 1)),
+                            ("accept_threshold_rules__range", (0, 1)),
+                            ("rule_weight__range", (0, 1)),
+                            ("model_weight__range", (0, 1)),
+                            ("test_share__range", (0, 1)),
+                            ("validation_share__range", (0, 1)),
+                        ),
+                        name="project_shares_between_0_and_1",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "test_share__lt",
+                                django.db.models.expressions.CombinedExpression(
+                                    models.Value(1), "-", models.F("validation_share")
+                                ),
+                            )
+                        ),
+                        name="project_splits_leave_room_for_training",
+                        violation_error_message="Test and validation share together must stay below 1.",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("overlap__range", (1, 5))),
+                        name="project_overlap_1_to_5",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("lease_s__gte", 10)),
+                        name="project_lease_at_least_10_s",
+                    ),
+                ],
             },
         ),
         migrations.AddField(
-            model_name='intent',
-            name='project',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='intents', to='labeling.project', verbose_name='project'),
+            model_name="intent",
+            name="project",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="intents",
+                to="labeling.project",
+                verbose_name="project",
+            ),
         ),
         migrations.CreateModel(
-            name='Dataset',
+            name="Dataset",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('digest', models.CharField(help_text='SHA-256 over label set and items.', max_length=64, verbose_name='digest')),
-                ('label_set', models.JSONField(help_text='Intent codes, in order.', verbose_name='label set')),
-                ('train_count', models.PositiveIntegerField(verbose_name='train questions')),
-                ('validation_count', models.PositiveIntegerField(verbose_name='validation questions')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='by')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='datasets', to='labeling.project', verbose_name='project')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "digest",
+                    models.CharField(
+                        help_text="SHA-256 over label set and items.",
+                        max_length=64,
+                        verbose_name="digest",
+                    ),
+                ),
+                (
+                    "label_set",
+                    models.JSONField(
+                        help_text="Intent codes, in order.", verbose_name="label set"
+                    ),
+                ),
+                (
+                    "train_count",
+                    models.PositiveIntegerField(verbose_name="train questions"),
+                ),
+                (
+                    "validation_count",
+                    models.PositiveIntegerField(verbose_name="validation questions"),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(auto_now_add=True, verbose_name="created"),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="by",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="datasets",
+                        to="labeling.project",
+                        verbose_name="project",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'dataset',
-                'verbose_name_plural': 'datasets',
-                'ordering': ['-id'],
+                "verbose_name": "dataset",
+                "verbose_name_plural": "datasets",
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='ApiKey',
+            name="ApiKey",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=80, verbose_name='name')),
-                ('scope', models.CharField(choices=[('classify', 'Classify'), ('label', 'Label'), ('manage', 'Manage')], max_length=16, verbose_name='scope')),
-                ('prefix', models.CharField(help_text="The key's first characters.", max_length=12, verbose_name='prefix')),
-                ('hash', models.CharField(editable=False, max_length=64, unique=True, verbose_name='hash')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
-                ('last_used_at', models.DateTimeField(blank=True, null=True, verbose_name='last used')),
-                ('revoked_at', models.DateTimeField(blank=True, null=True, verbose_name='revoked')),
-                ('user', models.ForeignKey(help_text="Labels and changes made with the key are recorded as this user's.", on_delete=django.db.models.deletion.PROTECT, related_name='api_keys', to=settings.AUTH_USER_MODEL, verbose_name='acts as')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='api_keys', to='labeling.project', verbose_name='project')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("name", models.CharField(max_length=80, verbose_name="name")),
+                (
+                    "scope",
+                    models.CharField(
+                        choices=[
+                            ("classify", "Classify"),
+                            ("label", "Label"),
+                            ("manage", "Manage"),
+                        ],
+                        max_length=16,
+                        verbose_name="scope",
+                    ),
+                ),
+                (
+                    "prefix",
+                    models.CharField(
+                        help_text="The key's first characters.",
+                        max_length=12,
+                        verbose_name="prefix",
+                    ),
+                ),
+                (
+                    "hash",
+                    models.CharField(
+                        editable=False, max_length=64, unique=True, verbose_name="hash"
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(auto_now_add=True, verbose_name="created"),
+                ),
+                (
+                    "last_used_at",
+                    models.DateTimeField(
+                        blank=True, null=True, verbose_name="last used"
+                    ),
+                ),
+                (
+                    "revoked_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="revoked"),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        help_text="Labels and changes made with the key are recorded as this user's.",
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="api_keys",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="acts as",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="api_keys",
+                        to="labeling.project",
+                        verbose_name="project",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'API key',
-                'verbose_name_plural': 'API keys',
-                'ordering': ['-created_at'],
+                "verbose_name": "API key",
+                "verbose_name_plural": "API keys",
+                "ordering": ["-created_at"],
             },
         ),
         migrations.CreateModel(
-            name='Question',
+            name="Question",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('text', models.TextField(verbose_name='text')),
-                ('text_hash', models.CharField(editable=False, help_text='Hex BLAKE2b-128 of the normalised text.', max_length=32, verbose_name='text hash')),
-                ('occurrences', models.PositiveIntegerField(default=0, verbose_name='asked')),
-                ('first_seen', models.DateTimeField(verbose_name='first seen')),
-                ('last_seen', models.DateTimeField(verbose_name='last seen')),
-                ('origin', models.CharField(choices=[('imported', 'Imported'), ('asked', 'Asked')], default='imported', max_length=10, verbose_name='origin')),
-                ('state', models.CharField(choices=[('open', 'Open'), ('labelled', 'Labelled'), ('skipped', 'Skipped'), ('disputed', 'Disputed')], default='open', max_length=10, verbose_name='state')),
-                ('split', models.CharField(choices=[('train', 'Train'), ('validation', 'Validation'), ('test', 'Test')], help_text="Decided by the text's hash; a test question stays one.", max_length=10, verbose_name='split')),
-                ('labelled_at', models.DateTimeField(blank=True, null=True, verbose_name='labelled')),
-                ('trained_in', models.CharField(blank=True, default='', help_text='Number of the last version that learned this label.', max_length=20, verbose_name='trained in')),
-                ('predicted', models.JSONField(blank=True, help_text='Latest answer: [{code, confidence}], best first.', null=True, verbose_name='predicted')),
-                ('confidence', models.FloatField(blank=True, null=True, verbose_name='confidence')),
-                ('margin', models.FloatField(blank=True, null=True, verbose_name='margin')),
-                ('method', models.CharField(blank=True, default='', max_length=16, verbose_name='method')),
-                ('predicted_by', models.CharField(blank=True, default='', max_length=20, verbose_name='version')),
-                ('priority', models.FloatField(default=1.0, verbose_name='priority')),
-                ('embedding', pgvector.django.vector.VectorField(blank=True, editable=False, null=True)),
-                ('gold', models.ManyToManyField(related_name='gold_questions', through='labeling.GoldLabel', to='labeling.intent', verbose_name='gold intents')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='questions', to='labeling.project', verbose_name='project')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("text", models.TextField(verbose_name="text")),
+                (
+                    "text_hash",
+                    models.CharField(
+                        editable=False,
+                        help_text="Hex BLAKE2b-128 of the normalised text.",
+                        max_length=32,
+                        verbose_name="text hash",
+                    ),
+                ),
+                (
+                    "occurrences",
+                    models.PositiveIntegerField(default=0, verbose_name="asked"),
+                ),
+                ("first_seen", models.DateTimeField(verbose_name="first seen")),
+                ("last_seen", models.DateTimeField(verbose_name="last seen")),
+                (
+                    "origin",
+                    models.CharField(
+                        choices=[("imported", "Imported"), ("asked", "Asked")],
+                        default="imported",
+                        max_length=10,
+                        verbose_name="origin",
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("open", "Open"),
+                            ("labelled", "Labelled"),
+                            ("skipped", "Skipped"),
+                            ("disputed", "Disputed"),
+                        ],
+                        default="open",
+                        max_length=10,
+                        verbose_name="state",
+                    ),
+                ),
+                (
+                    "split",
+                    models.CharField(
+                        choices=[
+                            ("train", "Train"),
+                            ("validation", "Validation"),
+                            ("test", "Test"),
+                        ],
+                        help_text="Decided by the text's hash; a test question stays one.",
+                        max_length=10,
+                        verbose_name="split",
+                    ),
+                ),
+                (
+                    "labelled_at",
+                    models.DateTimeField(
+                        blank=True, null=True, verbose_name="labelled"
+                    ),
+                ),
+                (
+                    "trained_in",
+                    models.CharField(
+                        blank=True,
+                        default="",
+                        help_text="Number of the last version that learned this label.",
+                        max_length=20,
+                        verbose_name="trained in",
+                    ),
+                ),
+                (
+                    "predicted",
+                    models.JSONField(
+                        blank=True,
+                        help_text="Latest answer: [{code, confidence}], best first.",
+                        null=True,
+                        verbose_name="predicted",
+                    ),
+                ),
+                (
+                    "confidence",
+                    models.FloatField(blank=True, null=True, verbose_name="confidence"),
+                ),
+                (
+                    "margin",
+                    models.FloatField(blank=True, null=True, verbose_name="margin"),
+                ),
+                (
+                    "method",
+                    models.CharField(
+                        blank=True, default="", max_length=16, verbose_name="method"
+                    ),
+                ),
+                (
+                    "predicted_by",
+                    models.CharField(
+                        blank=True, default="", max_length=20, verbose_name="version"
+                    ),
+                ),
+                ("priority", models.FloatField(default=1.0, verbose_name="priority")),
+                (
+                    "embedding",
+                    pgvector.django.vector.VectorField(
+                        blank=True, editable=False, null=True
+                    ),
+                ),
+                (
+                    "gold",
+                    models.ManyToManyField(
+                        related_name="gold_questions",
+                        through="labeling.GoldLabel",
+                        to="labeling.intent",
+                        verbose_name="gold intents",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="questions",
+                        to="labeling.project",
+                        verbose_name="project",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'question',
-                'verbose_name_plural': 'questions',
+                "verbose_name": "question",
+                "verbose_name_plural": "questions",
             },
         ),
         migrations.CreateModel(
-            name='Lease',
+            name="Lease",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slot', models.PositiveSmallIntegerField(default=0, verbose_name='slot')),
-                ('token', models.BigIntegerField(unique=True, verbose_name='fencing token')),
-                ('claimed_at', models.DateTimeField(verbose_name='claimed')),
-                ('expires_at', models.DateTimeField(db_index=True, verbose_name='expires')),
-                ('holder', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='leases', to=settings.AUTH_USER_MODEL, verbose_name='held by')),
-                ('question', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='leases', to='labeling.question', verbose_name='question')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "slot",
+                    models.PositiveSmallIntegerField(default=0, verbose_name="slot"),
+                ),
+                (
+                    "token",
+                    models.BigIntegerField(unique=True, verbose_name="fencing token"),
+                ),
+                ("claimed_at", models.DateTimeField(verbose_name="claimed")),
+                (
+                    "expires_at",
+                    models.DateTimeField(db_index=True, verbose_name="expires"),
+                ),
+                (
+                    "holder",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="leases",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="held by",
+                    ),
+                ),
+                (
+                    "question",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="leases",
+                        to="labeling.question",
+                        verbose_name="question",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'lease',
-                'verbose_name_plural': 'leases',
+                "verbose_name": "lease",
+                "verbose_name_plural": "leases",
             },
         ),
         migrations.AddField(
-            model_name='goldlabel',
-            name='question',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='gold_labels', to='labeling.question', verbose_name='question'),
+            model_name="goldlabel",
+            name="question",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="gold_labels",
+                to="labeling.question",
+                verbose_name="question",
+            ),
         ),
         migrations.CreateModel(
-            name='DatasetItem',
+            name="DatasetItem",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('text', models.TextField(verbose_name='text')),
-                ('codes', models.JSONField(help_text='Intent codes.', verbose_name='intents')),
-                ('split', models.CharField(choices=[('train', 'Train'), ('validation', 'Validation')], max_length=10, verbose_name='split')),
-                ('is_new', models.BooleanField(default=True, help_text='No earlier version has learned this label.', verbose_name='new')),
-                ('dataset', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='items', to='labeling.dataset', verbose_name='dataset')),
-                ('question', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='dataset_items', to='labeling.question', verbose_name='question')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("text", models.TextField(verbose_name="text")),
+                (
+                    "codes",
+                    models.JSONField(help_text="Intent codes.", verbose_name="intents"),
+                ),
+                (
+                    "split",
+                    models.CharField(
+                        choices=[("train", "Train"), ("validation", "Validation")],
+                        max_length=10,
+                        verbose_name="split",
+                    ),
+                ),
+                (
+                    "is_new",
+                    models.BooleanField(
+                        default=True,
+                        help_text="No earlier version has learned this label.",
+                        verbose_name="new",
+                    ),
+                ),
+                (
+                    "dataset",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="items",
+                        to="labeling.dataset",
+                        verbose_name="dataset",
+                    ),
+                ),
+                (
+                    "question",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.RESTRICT,
+                        related_name="dataset_items",
+                        to="labeling.question",
+                        verbose_name="question",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'dataset item',
-                'verbose_name_plural': 'dataset items',
+                "verbose_name": "dataset item",
+                "verbose_name_plural": "dataset items",
             },
         ),
         migrations.CreateModel(
-            name='Annotation',
+            name="Annotation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('verdict', models.CharField(choices=[('label', 'Labelled'), ('skip', 'Skipped')], max_length=8, verbose_name='verdict')),
-                ('comment', models.TextField(blank=True, default='', verbose_name='comment')),
-                ('time_spent_ms', models.PositiveIntegerField(null=True, verbose_name='time spent in ms')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
-                ('updated_at', models.DateTimeField(auto_now=True, verbose_name='updated')),
-                ('annotator', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='annotations', to=settings.AUTH_USER_MODEL, verbose_name='annotator')),
-                ('intents', models.ManyToManyField(blank=True, related_name='annotations', to='labeling.intent', verbose_name='intents')),
-                ('question', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='annotations', to='labeling.question', verbose_name='question')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "verdict",
+                    models.CharField(
+                        choices=[("label", "Labelled"), ("skip", "Skipped")],
+                        max_length=8,
+                        verbose_name="verdict",
+                    ),
+                ),
+                (
+                    "comment",
+                    models.TextField(blank=True, default="", verbose_name="comment"),
+                ),
+                (
+                    "time_spent_ms",
+                    models.PositiveIntegerField(
+                        null=True, verbose_name="time spent in ms"
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(auto_now_add=True, verbose_name="created"),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(auto_now=True, verbose_name="updated"),
+                ),
+                (
+                    "annotator",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="annotations",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="annotator",
+                    ),
+                ),
+                (
+                    "intents",
+                    models.ManyToManyField(
+                        blank=True,
+                        related_name="annotations",
+                        to="labeling.intent",
+                        verbose_name="intents",
+                    ),
+                ),
+                (
+                    "question",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="annotations",
+                        to="labeling.question",
+                        verbose_name="question",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'annotation',
-                'verbose_name_plural': 'annotations',
+                "verbose_name": "annotation",
+                "verbose_name_plural": "annotations",
             },
         ),
         migrations.CreateModel(
-            name='Membership',
+            name="Membership",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.CharField(choices=[('annotator', 'Annotator'), ('reviewer', 'Reviewer'), ('manager', 'Manager')], max_length=16, verbose_name='role')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL, verbose_name='user')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='labeling.project', verbose_name='project')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            ("annotator", "Annotator"),
+                            ("reviewer", "Reviewer"),
+                            ("manager", "Manager"),
+                        ],
+                        max_length=16,
+                        verbose_name="role",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="user",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to="labeling.project",
+                        verbose_name="project",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'member',
-                'verbose_name_plural': 'members',
-                'constraints': [models.UniqueConstraint(fields=('user', 'project'), name='membership_one_role_a_project'), models.CheckConstraint(condition=models.Q(('role__in', ['annotator', 'reviewer', 'manager'])), name='membership_role_known')],
+                "verbose_name": "member",
+                "verbose_name_plural": "members",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("user", "project"), name="membership_one_role_a_project"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("role__in", ["annotator", "reviewer", "manager"])
+                        ),
+                        name="membership_role_known",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='KeywordRule',
+            name="KeywordRule",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('pattern', models.CharField(help_text='Compared with the normalised text, anywhere in it.', max_length=100, verbose_name='keyword')),
-                ('support', models.PositiveIntegerField(default=0, help_text='Labelled questions that hold it.', verbose_name='support')),
-                ('success_rate', models.FloatField(blank=True, help_text='Share of those that have this intent.', null=True, verbose_name='success rate')),
-                ('success_low', models.FloatField(blank=True, help_text="Lower end of the success rate's 95 % Wilson interval.", null=True, verbose_name='lower bound')),
-                ('boost', models.FloatField(default=0.9, help_text="The rule's own confidence in its intent, 0 to 1.", verbose_name='confidence')),
-                ('hits', models.PositiveBigIntegerField(default=0, verbose_name='hits')),
-                ('state', models.CharField(choices=[('candidate', 'Candidate'), ('active', 'Active'), ('disabled', 'Disabled')], default='candidate', max_length=10, verbose_name='state')),
-                ('origin', models.CharField(choices=[('mined', 'Mined'), ('manual', 'Manual')], default='manual', max_length=8, verbose_name='origin')),
-                ('decided_at', models.DateTimeField(blank=True, null=True, verbose_name='decided')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
-                ('decided_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='decided by')),
-                ('intent', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='rules', to='labeling.intent', verbose_name='intent')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='rules', to='labeling.project', verbose_name='project')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "pattern",
+                    models.CharField(
+                        help_text="Compared with the normalised text, anywhere in it.",
+                        max_length=100,
+                        verbose_name="keyword",
+                    ),
+                ),
+                (
+                    "support",
+                    models.PositiveIntegerField(
+                        default=0,
+                        help_text="Labelled questions that hold it.",
+                        verbose_name="support",
+                    ),
+                ),
+                (
+                    "success_rate",
+                    models.FloatField(
+                        blank=True,
+                        help_text="Share of those that have this intent.",
+                        null=True,
+                        verbose_name="success rate",
+                    ),
+                ),
+                (
+                    "success_low",
+                    models.FloatField(
+                        blank=True,
+                        help_text="Lower end of the success rate's 95 % Wilson interval.",
+                        null=True,
+                        verbose_name="lower bound",
+                    ),
+                ),
+                (
+                    "boost",
+                    models.FloatField(
+                        default=0.9,
+                        help_text="The rule's own confidence in its intent, 0 to 1.",
+                        verbose_name="confidence",
+                    ),
+                ),
+                (
+                    "hits",
+                    models.PositiveBigIntegerField(default=0, verbose_name="hits"),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("candidate", "Candidate"),
+                            ("active", "Active"),
+                            ("disabled", "Disabled"),
+                        ],
+                        default="candidate",
+                        max_length=10,
+                        verbose_name="state",
+                    ),
+                ),
+                (
+                    "origin",
+                    models.CharField(
+                        choices=[("mined", "Mined"), ("manual", "Manual")],
+                        default="manual",
+                        max_length=8,
+                        verbose_name="origin",
+                    ),
+                ),
+                (
+                    "decided_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="decided"),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(auto_now_add=True, verbose_name="created"),
+                ),
+                (
+                    "decided_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="decided by",
+                    ),
+                ),
+                (
+                    "intent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="rules",
+                        to="labeling.intent",
+                        verbose_name="intent",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="rules",
+                        to="labeling.project",
+                        verbose_name="project",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'keyword rule',
-                'verbose_name_plural': 'keyword rules',
-                'ordering': ['-success_low', '-support'],
-                'indexes': [models.Index(fields=['project', 'state'], name='rule_by_state')],
-                'constraints': [models.UniqueConstraint(fields=('project', 'pattern', 'intent'), name='rule_once'), models.CheckConstraint(condition=models.Q(('pattern', ''), _negated=True), name='rule_pattern_not_empty'), models.CheckConstraint(condition=models.Q(('boost__range', (0, 1))), name='rule_boost_0_to_1'), models.CheckConstraint(condition=models.Q(('state__in', ['candidate', 'active', 'disabled'])), name='rule_state_known')],
+                "verbose_name": "keyword rule",
+                "verbose_name_plural": "keyword rules",
+                "ordering": ["-success_low", "-support"],
+                "indexes": [
+                    models.Index(fields=["project", "state"], name="rule_by_state")
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("project", "pattern", "intent"), name="rule_once"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("pattern", ""), _negated=True),
+                        name="rule_pattern_not_empty",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("boost__range", (0, 1))),
+                        name="rule_boost_0_to_1",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("state__in", ["candidate", "active", "disabled"])
+                        ),
+                        name="rule_state_known",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='IntentAlias',
+            name="IntentAlias",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('code', models.CharField(max_length=100, verbose_name='old code')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
-                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='by')),
-                ('intent', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='aliases', to='labeling.intent', verbose_name='intent')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='aliases', to='labeling.project', verbose_name='project')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("code", models.CharField(max_length=100, verbose_name="old code")),
+                (
+                    "created_at",
+                    models.DateTimeField(auto_now_add=True, verbose_name="created"),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="by",
+                    ),
+                ),
+                (
+                    "intent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="aliases",
+                        to="labeling.intent",
+                        verbose_name="intent",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="aliases",
+                        to="labeling.project",
+                        verbose_name="project",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'intent alias',
-                'verbose_name_plural': 'intent aliases',
-                'constraints': [models.UniqueConstraint(fields=('project', 'code'), name='alias_code_unique_in_project')],
+                "verbose_name": "intent alias",
+                "verbose_name_plural": "intent aliases",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("project", "code"), name="alias_code_unique_in_project"
+                    )
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='intent',
-            constraint=models.UniqueConstraint(fields=('project', 'code'), name='intent_code_unique_in_project'),
+            model_name="intent",
+            constraint=models.UniqueConstraint(
+                fields=("project", "code"), name="intent_code_unique_in_project"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='intent',
-            constraint=models.UniqueConstraint(condition=models.Q(('is_fallback', True)), fields=('project',), name='intent_one_fallback_a_project'),
+            model_name="intent",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("is_fallback", True)),
+                fields=("project",),
+                name="intent_one_fallback_a_project",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='intent',
-            constraint=models.CheckConstraint(condition=models.Q(('code', ''), _negated=True), name='intent_code_not_empty'),
+            model_name="intent",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("code", ""), _negated=True),
+                name="intent_code_not_empty",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.UniqueConstraint(condition=models.Q(('revoked_at__isnull', True)), fields=('project', 'name'), name='api_key_name_unique_while_valid'),
+            model_name="apikey",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("revoked_at__isnull", True)),
+                fields=("project", "name"),
+                name="api_key_name_unique_while_valid",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.CheckConstraint(condition=models.Q(('scope__in', ['classify', 'label', 'manage'])), name='api_key_scope_known'),
+            model_name="apikey",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("scope__in", ["classify", "label", "manage"])),
+                name="api_key_scope_known",
+            ),
         ),
         migrations.AddIndex(
-            model_name='question',
-            index=models.Index(condition=models.Q(('state', 'open')), fields=['project', '-priority', 'id'], name='question_queue'),
+            model_name="question",
+            index=models.Index(
+                condition=models.Q(("state", "open")),
+                fields=["project", "-priority", "id"],
+                name="question_queue",
+            ),
         ),
         migrations.AddIndex(
-            model_name='question',
-            index=models.Index(fields=['project', 'state', '-id'], name='question_by_state'),
+            model_name="question",
+            index=models.Index(
+                fields=["project", "state", "-id"], name="question_by_state"
+            ),
         ),
         migrations.AddIndex(
-            model_name='question',
-            index=models.Index(condition=models.Q(('state', 'labelled')), fields=['project', 'split'], name='question_labelled_split'),
+            model_name="question",
+            index=models.Index(
+                condition=models.Q(("state", "labelled")),
+                fields=["project", "split"],
+                name="question_labelled_split",
+            ),
         ),
         migrations.AddIndex(
-            model_name='question',
-            index=models.Index(condition=models.Q(('state', 'labelled'), ('trained_in', '')), fields=['project'], name='question_not_yet_trained'),
+            model_name="question",
+            index=models.Index(
+                condition=models.Q(("state", "labelled"), ("trained_in", "")),
+                fields=["project"],
+                name="question_not_yet_trained",
+            ),
         ),
         migrations.AddIndex(
-            model_name='question',
-            index=models.Index(fields=['project', 'confidence'], name='question_confidence'),
+            model_name="question",
+            index=models.Index(
+                fields=["project", "confidence"], name="question_confidence"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='question',
-            constraint=models.UniqueConstraint(fields=('project', 'text_hash'), name='question_text_unique_in_project'),
+            model_name="question",
+            constraint=models.UniqueConstraint(
+                fields=("project", "text_hash"), name="question_text_unique_in_project"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='question',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['open', 'labelled', 'skipped', 'disputed'])), name='question_state_known'),
+            model_name="question",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("state__in", ["open", "labelled", "skipped", "disputed"])
+                ),
+                name="question_state_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='question',
-            constraint=models.CheckConstraint(condition=models.Q(('split__in', ['train', 'validation', 'test'])), name='question_split_known'),
+            model_name="question",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("split__in", ["train", "validation", "test"])),
+                name="question_split_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='question',
-            constraint=models.CheckConstraint(condition=models.Q(('confidence__isnull', True), ('confidence__range', (0, 1)), _connector='OR'), name='question_confidence_0_to_1'),
+            model_name="question",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("confidence__isnull", True),
+                    ("confidence__range", (0, 1)),
+                    _connector="OR",
+                ),
+                name="question_confidence_0_to_1",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='lease',
-            constraint=models.UniqueConstraint(fields=('question', 'slot'), name='lease_one_a_slot'),
+            model_name="lease",
+            constraint=models.UniqueConstraint(
+                fields=("question", "slot"), name="lease_one_a_slot"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='lease',
-            constraint=models.UniqueConstraint(fields=('question', 'holder'), name='lease_one_a_person'),
+            model_name="lease",
+            constraint=models.UniqueConstraint(
+                fields=("question", "holder"), name="lease_one_a_person"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='lease',
-            constraint=models.CheckConstraint(condition=models.Q(('slot__range', (0, 4))), name='lease_slot_0_to_4'),
+            model_name="lease",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("slot__range", (0, 4))), name="lease_slot_0_to_4"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='goldlabel',
-            constraint=models.UniqueConstraint(fields=('question', 'intent'), name='gold_label_once'),
+            model_name="goldlabel",
+            constraint=models.UniqueConstraint(
+                fields=("question", "intent"), name="gold_label_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='datasetitem',
-            constraint=models.UniqueConstraint(fields=('dataset', 'question'), name='dataset_item_once'),
+            model_name="datasetitem",
+            constraint=models.UniqueConstraint(
+                fields=("dataset", "question"), name="dataset_item_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='datasetitem',
-            constraint=models.CheckConstraint(condition=models.Q(('split__in', ['train', 'validation'])), name='dataset_item_never_test'),
+            model_name="datasetitem",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("split__in", ["train", "validation"])),
+                name="dataset_item_never_test",
+            ),
         ),
         migrations.AddIndex(
-            model_name='annotation',
-            index=models.Index(fields=['annotator', '-updated_at'], name='annotation_by_person'),
+            model_name="annotation",
+            index=models.Index(
+                fields=["annotator", "-updated_at"], name="annotation_by_person"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='annotation',
-            constraint=models.UniqueConstraint(fields=('question', 'annotator'), name='annotation_one_a_person'),
+            model_name="annotation",
+            constraint=models.UniqueConstraint(
+                fields=("question", "annotator"), name="annotation_one_a_person"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='annotation',
-            constraint=models.CheckConstraint(condition=models.Q(('verdict__in', ['label', 'skip'])), name='annotation_verdict_known'),
+            model_name="annotation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("verdict__in", ["label", "skip"])),
+                name="annotation_verdict_known",
+            ),
         ),
     ]

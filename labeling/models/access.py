@@ -65,7 +65,9 @@ class ApiKey(models.Model):
         models.PROTECT,
         related_name="api_keys",
         verbose_name=_("acts as"),
-        help_text=_("Labels and changes made with the key are recorded as this user's."),
+        help_text=_(
+            "Labels and changes made with the key are recorded as this user's."
+        ),
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True)

@@ -62,7 +62,9 @@ class DatasetItem(models.Model):
     codes = models.JSONField(_("intents"), help_text=_("Intent codes."))
     split = models.CharField(_("split"), max_length=10, choices=Split.choices)
     is_new = models.BooleanField(
-        _("new"), default=True, help_text=_("No earlier version has learned this label.")
+        _("new"),
+        default=True,
+        help_text=_("No earlier version has learned this label."),
     )
 
     class Meta:

@@ -50,9 +50,7 @@ class Intent(models.Model):
                 condition=Q(is_fallback=True),
                 name="intent_one_fallback_a_project",
             ),
-            models.CheckConstraint(
-                name="intent_code_not_empty", condition=~Q(code="")
-            ),
+            models.CheckConstraint(name="intent_code_not_empty", condition=~Q(code="")),
         ]
 
     def __str__(self) -> str:

@@ -83,9 +83,7 @@ class Question(models.Model):
     confidence = models.FloatField(_("confidence"), null=True, blank=True)
     margin = models.FloatField(_("margin"), null=True, blank=True)
     method = models.CharField(_("method"), max_length=16, blank=True, default="")
-    predicted_by = models.CharField(
-        _("version"), max_length=20, blank=True, default=""
-    )
+    predicted_by = models.CharField(_("version"), max_length=20, blank=True, default="")
     priority = models.FloatField(_("priority"), default=1.0)
     embedding = VectorField(null=True, blank=True, editable=False)
 
@@ -119,9 +117,7 @@ class Question(models.Model):
                 condition=Q(state="open"),
                 name="question_queue",
             ),
-            models.Index(
-                fields=["project", "state", "-id"], name="question_by_state"
-            ),
+            models.Index(fields=["project", "state", "-id"], name="question_by_state"),
             models.Index(
                 fields=["project", "split"],
                 condition=Q(state="labelled"),

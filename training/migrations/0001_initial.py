@@ -6,85 +6,249 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('labeling', '0001_initial'),
-        ('registry', '0001_initial'),
+        ("labeling", "0001_initial"),
+        ("registry", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='TrainingBatch',
+            name="TrainingBatch",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('preset', models.CharField(max_length=40, verbose_name='preset')),
-                ('recipe', models.JSONField(verbose_name='recipe')),
-                ('base', models.CharField(help_text='hub:…, path:… or package:…', max_length=300, verbose_name='base model')),
-                ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='queued', max_length=10, verbose_name='state')),
-                ('fence', models.PositiveBigIntegerField(default=0, verbose_name='fencing token')),
-                ('heartbeat_at', models.DateTimeField(blank=True, null=True, verbose_name='heartbeat')),
-                ('cancel_requested', models.BooleanField(default=False, verbose_name='cancel requested')),
-                ('attempts', models.PositiveIntegerField(default=0, verbose_name='attempts')),
-                ('phase', models.CharField(blank=True, default='', max_length=40, verbose_name='phase')),
-                ('step', models.PositiveIntegerField(default=0, verbose_name='step')),
-                ('total_steps', models.PositiveIntegerField(default=0, verbose_name='steps')),
-                ('eta_s', models.FloatField(blank=True, null=True, verbose_name='seconds left')),
-                ('metrics', models.JSONField(default=dict, verbose_name='metrics')),
-                ('log', models.TextField(blank=True, default='', verbose_name='log')),
-                ('error', models.TextField(blank=True, default='', verbose_name='error')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
-                ('started_at', models.DateTimeField(blank=True, null=True, verbose_name='started')),
-                ('finished_at', models.DateTimeField(blank=True, null=True, verbose_name='finished')),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='by')),
-                ('dataset', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='batches', to='labeling.dataset', verbose_name='dataset')),
-                ('parent', models.ForeignKey(blank=True, help_text='The version whose weights an incremental training starts from.', null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='child_batches', to='registry.version', verbose_name='continues')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='batches', to='labeling.project', verbose_name='project')),
-                ('version', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='batch', to='registry.version', verbose_name='produced version')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("preset", models.CharField(max_length=40, verbose_name="preset")),
+                ("recipe", models.JSONField(verbose_name="recipe")),
+                (
+                    "base",
+                    models.CharField(
+                        help_text="hub:…, path:… or package:…",
+                        max_length=300,
+                        verbose_name="base model",
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("running", "Running"),
+                            ("succeeded", "Succeeded"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="queued",
+                        max_length=10,
+                        verbose_name="state",
+                    ),
+                ),
+                (
+                    "fence",
+                    models.PositiveBigIntegerField(
+                        default=0, verbose_name="fencing token"
+                    ),
+                ),
+                (
+                    "heartbeat_at",
+                    models.DateTimeField(
+                        blank=True, null=True, verbose_name="heartbeat"
+                    ),
+                ),
+                (
+                    "cancel_requested",
+                    models.BooleanField(default=False, verbose_name="cancel requested"),
+                ),
+                (
+                    "attempts",
+                    models.PositiveIntegerField(default=0, verbose_name="attempts"),
+                ),
+                (
+                    "phase",
+                    models.CharField(
+                        blank=True, default="", max_length=40, verbose_name="phase"
+                    ),
+                ),
+                ("step", models.PositiveIntegerField(default=0, verbose_name="step")),
+                (
+                    "total_steps",
+                    models.PositiveIntegerField(default=0, verbose_name="steps"),
+                ),
+                (
+                    "eta_s",
+                    models.FloatField(
+                        blank=True, null=True, verbose_name="seconds left"
+                    ),
+                ),
+                ("metrics", models.JSONField(default=dict, verbose_name="metrics")),
+                ("log", models.TextField(blank=True, default="", verbose_name="log")),
+                (
+                    "error",
+                    models.TextField(blank=True, default="", verbose_name="error"),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(auto_now_add=True, verbose_name="created"),
+                ),
+                (
+                    "started_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="started"),
+                ),
+                (
+                    "finished_at",
+                    models.DateTimeField(
+                        blank=True, null=True, verbose_name="finished"
+                    ),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="by",
+                    ),
+                ),
+                (
+                    "dataset",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.RESTRICT,
+                        related_name="batches",
+                        to="labeling.dataset",
+                        verbose_name="dataset",
+                    ),
+                ),
+                (
+                    "parent",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="The version whose weights an incremental training starts from.",
+                        null=True,
+                        on_delete=django.db.models.deletion.RESTRICT,
+                        related_name="child_batches",
+                        to="registry.version",
+                        verbose_name="continues",
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="batches",
+                        to="labeling.project",
+                        verbose_name="project",
+                    ),
+                ),
+                (
+                    "version",
+                    models.OneToOneField(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="batch",
+                        to="registry.version",
+                        verbose_name="produced version",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'training batch',
-                'verbose_name_plural': 'training batches',
-                'ordering': ['-id'],
+                "verbose_name": "training batch",
+                "verbose_name_plural": "training batches",
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='BatchStep',
+            name="BatchStep",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('step', models.PositiveIntegerField(verbose_name='step')),
-                ('epoch', models.FloatField(verbose_name='epoch')),
-                ('loss', models.FloatField(null=True, verbose_name='loss')),
-                ('macro_f1', models.FloatField(null=True, verbose_name='macro-F1 on validation')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='at')),
-                ('batch', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='training.trainingbatch', verbose_name='batch')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("step", models.PositiveIntegerField(verbose_name="step")),
+                ("epoch", models.FloatField(verbose_name="epoch")),
+                ("loss", models.FloatField(null=True, verbose_name="loss")),
+                (
+                    "macro_f1",
+                    models.FloatField(null=True, verbose_name="macro-F1 on validation"),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(auto_now_add=True, verbose_name="at"),
+                ),
+                (
+                    "batch",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="steps",
+                        to="training.trainingbatch",
+                        verbose_name="batch",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'training step',
-                'verbose_name_plural': 'training steps',
-                'ordering': ['step'],
+                "verbose_name": "training step",
+                "verbose_name_plural": "training steps",
+                "ordering": ["step"],
             },
         ),
         migrations.AddIndex(
-            model_name='trainingbatch',
-            index=models.Index(condition=models.Q(('state', 'running')), fields=['heartbeat_at'], name='batch_running'),
+            model_name="trainingbatch",
+            index=models.Index(
+                condition=models.Q(("state", "running")),
+                fields=["heartbeat_at"],
+                name="batch_running",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='trainingbatch',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['queued', 'running', 'succeeded', 'failed', 'cancelled'])), name='batch_state_known'),
+            model_name="trainingbatch",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "state__in",
+                        ["queued", "running", "succeeded", "failed", "cancelled"],
+                    )
+                ),
+                name="batch_state_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='trainingbatch',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'running')), fields=('project',), name='batch_one_running_a_project'),
+            model_name="trainingbatch",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "running")),
+                fields=("project",),
+                name="batch_one_running_a_project",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='trainingbatch',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'succeeded'), _negated=True), ('finished_at__isnull', False), _connector='OR'), name='batch_success_has_an_end'),
+            model_name="trainingbatch",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "succeeded"), _negated=True),
+                    ("finished_at__isnull", False),
+                    _connector="OR",
+                ),
+                name="batch_success_has_an_end",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='batchstep',
-            constraint=models.UniqueConstraint(fields=('batch', 'step'), name='batch_step_once'),
+            model_name="batchstep",
+            constraint=models.UniqueConstraint(
+                fields=("batch", "step"), name="batch_step_once"
+            ),
         ),
     ]
