@@ -1,0 +1,92 @@
+"""Every test run has a data folder, a PostgreSQL and a Valkey of its own."""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+_home: Path | None = None
+
+
+# Before pytest-django sets Django up. The settings module is named here and not in
+# pyproject.toml, because pytest-django would then read it before this file.
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    global _home
+    from django.conf import settings
+
+    if settings.configured:
+        raise pytest.UsageError(
+            "Unset DJANGO_SETTINGS_MODULE: the tests start their own services first."
+        )
+    # Never the developer's own data, whatever the environment says.
+    _home = Path(tempfile.mkdtemp(prefix="tuneloop-tests-"))
+    os.environ["TUNELOOP_HOME"] = str(_home)
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tuneloop.settings"
+
+    from tuneloop import embedded
+    from tuneloop.main import make_home
+
+    make_home()
+    embedded.provide(_home)
+    assert settings.DATABASES
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    from tuneloop import embedded
+
+    embedded.release()
+    if _home is not None:
+        shutil.rmtree(_home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """The embedded database of a test run need not survive a power cut."""
+    from django.conf import settings
+
+    if str(_home) not in str(settings.DATABASES["default"]):
+        return  # a team's own server, named by DATABASE_URL
+    import psycopg
+
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
+
+
+@pytest.fixture
+def process_env(transactional_db: Any) -> dict[str, str]:
+    """The environment for a real process that shall see this test's database."""
+    from urllib.parse import urlsplit, urlunsplit
+
+    from django.db import connection
+
+    url = urlsplit(os.environ["DATABASE_URL"])
+    name = connection.settings_dict["NAME"]
+    return {
+        **os.environ,
+        "DATABASE_URL": urlunsplit(url._replace(path=f"/{name}")),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "platform")]),
+    }
+
+
+@pytest.fixture
+def clean_env(tmp_path: Path) -> dict[str, str]:
+    """The environment of a newcomer: an empty data folder and no servers named."""
+    gone = ("DATABASE_URL", "REDIS_URL", "TUNELOOP_SECRET_KEY")
+    env = {k: v for k, v in os.environ.items() if k not in gone}
+    env["TUNELOOP_HOME"] = str(tmp_path / "home")
+    return env
+
+
+@pytest.fixture
+def manage() -> list[str]:
+    """The start of a command line: `[*manage, "doctor"]`."""
+    return [sys.executable, str(ROOT / "manage.py")]
