@@ -18,3 +18,8 @@ urlpatterns = [
     path("api/v1/", include("registry.api.urls")),
     path("api/v1/", include("training.api.urls")),
 ]
+
+# Below /api/ these answer with problem objects, elsewhere with Django's pages.
+handler400 = "labeling.api.problems.bad_request"
+handler404 = "labeling.api.problems.page_not_found"
+handler500 = "labeling.api.problems.server_error"
