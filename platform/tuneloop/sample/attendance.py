@@ -26,14 +26,14 @@ CLOCK_IN = Phrasebook(
         ask  2  {shift}几点开始打卡
         ask  2  最晚几点打卡不算迟到
         do   2  记~我{morning}到岗
-        say  2  {person}手机没电了，帮他打~上班卡
+        say  2  {person}手机没电了，帮他打个上班卡
         ask  1  人脸识别(不出来|失败)，怎么签到
         yn   2  没到{place}也能打上班卡
         say  1  {morning}已到岗
         say  1  换好工服了，开工[打卡]
         ask  2  早上忘记打卡了怎么补
-        say  1  刚check in不了，帮我弄下
-        do   1  clock in~
+        say  1  check in不了，帮我弄下
+        do   1  clock in一下
         do   2  clock in
         say  2  I'm at the (factory|gate|workshop), clock me in
         ask  2  how do I clock in for the {shift}
@@ -61,7 +61,7 @@ CLOCK_OUT = Phrasebook(
     traffic=8,
     templates="""
         do   3  下班打卡
-        do   3  打~下班卡
+        do   3  打[个]下班卡
         do   2  签退
         say  2  下班了[，走了]
         say  2  活干完了，打个卡(走人|下班)
@@ -79,8 +79,8 @@ CLOCK_OUT = Phrasebook(
         say  2  {person}先走了，帮他签退
         yn   2  提前{minutes}分钟走要打卡
         yn   1  下班没打卡会算旷工
-        do   1  check out下班
-        say  1  {shift}结束，out打卡
+        do   1  check out一下
+        say  1  {shift}结束，打卡下班
         do   2  clock out
         say  2  I'm leaving now, clock me out
         ask  2  how do I clock out after overtime
@@ -170,6 +170,8 @@ ATTENDANCE_RECORD = Phrasebook(
         look 2  哪天算我旷工
         np   2  历史打卡时间
         look 2  我{long_past}缺卡几次
+        np   2  {past_day}的考勤
+        look 2  {past}有几个人迟到
         np   1  迟到早退统计
         do   2  核对~我{long_past}的工时
         look 1  {long_past}谁迟到最多

@@ -77,6 +77,8 @@ PAYMENT_STATUS = Phrasebook(
         look 2  {customer}定金(收|付)了没
         yn   2  {customer}付清了
         np   2  {order}[的]收款情况
+        yn   2  {customer}的钱收到了
+        look 2  给{supplier}付款了没
         look 2  {amount}万的付款申请过了没
         yn   1  {customer}的payment到了
         ask  2  has {customer} paid [yet]
@@ -114,12 +116,15 @@ PRICE_QUERY = Phrasebook(
         np   2  (最新|今年|新)[的](价目表|价格表)
         look 2  给{customer}的{product}是什么价
         look 2  {product}一箱成本多少
-        look 2  {supplier}的{material}报多少
+        look 2  {vendor}的{material}报多少
         look 2  哪家的{material}便宜
         yn   2  {ingredient}最近涨价了
         do   2  给{customer}报~{product}的价
         look 2  送到{city}运费怎么算
         np   2  {product}零售价
+        look 2  {ingredient}多少钱一吨
+        look 2  {product}批发价格多少
+        look 2  {customer}拿{product}多少钱一箱
         np   2  {customer}[的]协议价
         look 2  {product}(有没有|有什么)优惠
         look 2  上次{material}多少钱(进|买)的

@@ -51,7 +51,6 @@ FRAMES: dict[tuple[str, str], Weighted] = {
         ("能帮我…吗", 3),
         ("可以帮我…吗", 2),
         ("…，谢谢", 3),
-        ("现在…", 2),
     ),
     ("zh", "np"): (
         ("…", 26),
@@ -79,6 +78,8 @@ FRAMES: dict[tuple[str, str], Weighted] = {
         ("…，麻烦了", 1),
         ("那个，…", 1),
     ),
+    ("zh", "chat"): (("…", 1),),
+    ("en", "chat"): (("…", 1),),
     ("en", "ask"): (
         ("…", 20),
         ("hi, …", 2),
@@ -118,18 +119,13 @@ FRAMES: dict[tuple[str, str], Weighted] = {
 }
 """Sentence frames with their weights, by language and form."""
 
-_QUESTION_MARKS: Weighted = (("", 60), ("？", 20), ("?", 14), ("？？", 3), ("???", 2))
-_FULL_STOPS: Weighted = (("", 88), ("。", 5), ("！", 3), ("～", 2), ("...", 1))
-
-MARKS: dict[str, Weighted] = {
-    "ask": _QUESTION_MARKS,
-    "look": _QUESTION_MARKS,
-    "yn": _QUESTION_MARKS,
-    "do": _FULL_STOPS,
-    "np": _FULL_STOPS,
-    "say": _FULL_STOPS,
+MARKS: dict[tuple[str, bool], Weighted] = {
+    ("zh", True): (("", 60), ("？", 20), ("?", 14), ("？？", 3), ("???", 2)),
+    ("zh", False): (("", 88), ("。", 5), ("！", 3), ("～", 2), ("...", 1)),
+    ("en", True): (("", 50), ("?", 42), ("？", 4), ("??", 3)),
+    ("en", False): (("", 80), (".", 8), ("!", 4), ("...", 1)),
 }
-"""Closing punctuation by form; most people send none."""
+"""Closing punctuation by language, for a question or not; most people send none."""
 
 CASUAL: dict[str, tuple[tuple[str, str], ...]] = {
     "zh": (
@@ -160,23 +156,23 @@ TYPOS: dict[str, tuple[tuple[str, str], ...]] = {
         ("订单", "定单"),
         ("报修", "保修"),
         ("供应商", "供应上"),
-        ("批次", "批刺"),
+        ("批次", "批此"),
         ("库存", "库村"),
         ("进度", "近度"),
         ("排班", "拍班"),
-        ("质检", "质捡"),
+        ("质检", "之间"),
         ("请假", "情假"),
-        ("出货", "初货"),
-        ("发货", "法货"),
+        ("出货", "出或"),
+        ("发货", "发或"),
         ("原料", "源料"),
         ("打卡", "打咔"),
-        ("产量", "产两"),
+        ("产量", "铲量"),
         ("在", "再"),
-        ("通知", "通之"),
+        ("通知", "同志"),
         ("多少", "多小"),
-        ("价格", "价个"),
-        ("付款", "负款"),
-        ("下班", "下搬"),
+        ("价格", "加个"),
+        ("付款", "富款"),
+        ("下班", "下板"),
     ),
     "en": (
         ("attendance", "attendence"),

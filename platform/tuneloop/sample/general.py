@@ -75,16 +75,16 @@ OUT_OF_SCOPE = Phrasebook(
         ask  1  你支持哪个球队
         look 1  世界杯谁是冠军
         ask  1  梅西和C罗谁厉害
-        say  1  你好
-        say  1  在吗
-        say  1  早上好呀
-        say  1  谢谢你
-        say  1  好的
-        say  1  晚安
-        say  1  哈哈哈
-        say  1  你真笨
-        say  1  好无聊，陪我聊会
-        say  1  我心情不好
+        chat 1  你好
+        chat 1  在吗
+        chat 1  早上好呀
+        chat 1  谢谢你
+        chat 1  好的
+        chat 1  晚安
+        chat 1  哈哈哈
+        chat 1  你真笨
+        chat 1  好无聊，陪我聊会
+        chat 1  我心情不好
         ask  1  你叫什么名字
         ask  1  你是机器人还是真人
         ask  1  你几岁了
@@ -142,21 +142,21 @@ OUT_OF_SCOPE = Phrasebook(
         ask  1  相亲第一次见面聊什么
         ask  1  我这个星座今年运势如何
         ask  1  做梦梦到蛇什么意思
-        say  1  王者荣耀上号
-        say  1  祝大家{holiday}快乐
-        say  1  我要辞职去创业
-        say  1  二手电动车有人要吗
-        say  1  手机壳便宜卖了，要的私聊
-        say  1  嗯嗯
-        say  1  111
-        say  1  测试测试
-        say  1  asdfg啊啊
+        chat 1  王者荣耀上号
+        chat 1  祝大家{holiday}快乐
+        chat 1  我要辞职去创业
+        chat 1  二手电动车有人要吗
+        chat 1  手机壳便宜卖了，要的私聊
+        chat 1  嗯嗯
+        chat 1  666
+        chat 1  测试测试
+        chat 1  asdfg啊啊
         ask  1  what's the weather like in {city}
         do   1  tell me a joke
         do   1  write a poem about autumn
         ask  1  who won the football match last night
-        say  1  good morning
-        say  1  how are you
+        chat 1  good morning
+        chat 1  how are you
         ask  1  what is your name
         ask  1  are you a robot
         do   1  translate this into Chinese
@@ -166,18 +166,18 @@ OUT_OF_SCOPE = Phrasebook(
         ask  1  how do I lose weight
         do   1  book a flight to {city}
         ask  1  what should I eat tonight
-        say  1  you are so slow
+        chat 1  you are so slow
         ask  1  who is the president of the USA
         do   1  recommend a good movie
-        say  1  thank you very much
+        chat 1  thank you very much
         ask  1  what's the bitcoin price
     """,
     unseen="""
         ask  1  空气质量好不好
         do   1  背首唐诗
         look 1  今晚有球赛没
-        say  1  你在干嘛
-        say  1  再见
+        chat 1  你在干嘛
+        chat 1  再见
         ask  1  孩子发烧多少度要去医院
         ask  1  附近哪有修车的
         do   1  出个谜语

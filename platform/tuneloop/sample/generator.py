@@ -157,7 +157,9 @@ def _draw(
         taken.add(key)
         used[template.shape] += 1
         made.append(SampleQuestion(text, code, template.language, template.shape))
-    raise ValueError(f"{code}: its templates make only {len(made)} of {count} questions")
+    raise ValueError(
+        f"{code}: its templates make only {len(made)} of {count} questions"
+    )
 
 
 def _by_popularity(texts: list[str], rng: Random) -> list[tuple[str, float]]:

@@ -15,7 +15,8 @@ and the form says which sentence frames the text fits into:
     yn     a statement that 吗 turns into a question
     do     a request that starts with a verb: 帮我… / 麻烦…
     np     a thing to be shown: 查一下… / …发我
-    say    a sentence that is sent as it is
+    say    a statement: 你好，…
+    chat   a remark that nothing is put around
 """
 
 import random
@@ -30,7 +31,10 @@ from .slots import SLOTS
 
 T = TypeVar("T")
 
-FORMS = ("ask", "look", "yn", "do", "np", "say")
+FORMS = ("ask", "look", "yn", "do", "np", "say", "chat")
+
+QUESTIONS = ("ask", "look", "yn")
+"""The forms that may end with a question mark."""
 
 CASUAL_SHARE = 0.12
 """Chance that a colloquial word replaces the neutral one (怎么 -> 咋)."""
@@ -43,7 +47,7 @@ LOWERCASE_SHARE = 0.6
 
 _LINE = re.compile(r"(?P<form>[a-z]+)\s+(?P<weight>\d+)\s+(?P<text>\S.*)")
 _CJK = re.compile(r"[\u4e00-\u9fff]")
-_CHOICE = re.compile(r"\(([^()\[\]]*)\)|\[([^()\[\]]*)\]")
+_CHOICE = re.compile(r"\((?P<required>[^()\[\]]*)\)|\[(?P<optional>[^()\[\]]*)\]")
 _SLOT = re.compile(r"\{(\w+)\}")
 _TRAILING = re.compile(r"[\W_]+$")
 _PARTICLES = "吗呢啊呀吧嘛么没"
@@ -103,7 +107,7 @@ def say(template: Template, rng: random.Random) -> str:
     if rng.random() < CASUAL_SHARE:
         text = _replace_one(text, CASUAL[language], rng)
     text = _frame(text, FRAMES[language, form], rng)
-    text += pick(MARKS[form], rng)
+    text += pick(MARKS[language, form in QUESTIONS], rng)
     if rng.random() < TYPO_SHARE:
         text = _replace_one(text, TYPOS[language], rng)
     if language == "en" and rng.random() < LOWERCASE_SHARE:
@@ -112,11 +116,11 @@ def say(template: Template, rng: random.Random) -> str:
 
 
 def canonical(text: str) -> str:
-    """The text as the product compares it: two questions with one canonical form
-    are the same question (NFKC, case, white space, trailing punctuation).
+    """A text without what the product overlooks when it compares questions: width
+    (NFKC), case, trailing punctuation; and, stricter than the product, all spaces.
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return _TRAILING.sub("", " ".join(folded.split()))
+    return _TRAILING.sub("", "".join(folded.split()))
 
 
 def pick(weighted: Sequence[tuple[T, float]], rng: random.Random) -> T:
@@ -149,10 +153,9 @@ def _first(pair: tuple[float, object]) -> float:
 
 def _fill(text: str, language: str, rng: random.Random) -> str:
     def choose(match: re.Match[str]) -> str:
-        required, optional = match.groups()
-        if required is not None:
-            return one_of(required.split("|"), rng)
-        return one_of(["", one_of(optional.split("|"), rng)], rng)
+        if match["required"] is not None:
+            return one_of(str(match["required"]).split("|"), rng)
+        return one_of(["", *str(match["optional"]).split("|")], rng)
 
     used: set[str] = set()
 
@@ -168,9 +171,7 @@ def _fill(text: str, language: str, rng: random.Random) -> str:
     return text.replace("~", pick((("", 4), ("一下", 3), ("下", 3)), rng))
 
 
-def _frame(
-    text: str, frames: Sequence[tuple[str, float]], rng: random.Random
-) -> str:
+def _frame(text: str, frames: Sequence[tuple[str, float]], rng: random.Random) -> str:
     if text[-1] in _PARTICLES:  # 来了没呢, 好吗啊: one particle is enough
         frames = [frame for frame in frames if frame[0][-1] not in _PARTICLES]
     return pick(frames, rng).replace("…", text)

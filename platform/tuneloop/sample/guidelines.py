@@ -9,6 +9,8 @@ CONFUSABLE_PAIRS: tuple[tuple[str, str], ...] = (
     ("track_shipment", "order_status"),
     ("payments_due", "payment_status"),
     ("clock_in", "clock_out"),
+    ("order_create", "order_status"),
+    ("production_output", "shipment_statistics"),
 )
 """Pairs that are alike on purpose; the guidelines say how to tell them apart."""
 
@@ -34,10 +36,14 @@ below, or is chatter, choose **Out of scope**. If you really can't tell, skip it
 | … totals over a **longer period**? | Shipment statistics | 这个月发了多少货 |
 | Has it **left** the factory? | Track a shipment | 刘总的货到哪了 |
 | … or is it **still being handled**? | Order status | 刘总的订单怎么样了 |
-| Money **still to be paid**? | Payments due | 还欠面粉厂多少钱 |
-| … or did **this payment** arrive? | Payment status | 面粉厂的款付了吗 |
+| Money **still to be paid**? | Payments due | 还欠老陈多少钱 |
+| … or did **this payment** arrive? | Payment status | 老陈的款付了吗 |
 | Start of work? | Clock in | 打卡 |
 | … end of work? | Clock out | 下班打卡 |
+| **Place or change** an order? | Create an order | 刘总加单50箱 |
+| … or **ask how it stands**? | Order status | 刘总那单安排了吗 |
+| How much was **made**? | Production output | 上周曲奇做了多少箱 |
+| … how much was **sent or sold**? | Shipment statistics | 上周曲奇发了多少箱 |
 
 ## Rules of thumb
 
@@ -70,10 +76,14 @@ GUIDELINES_ZH = """\
 | ……**一段时间**的总数？ | 发货统计 | 这个月发了多少货 |
 | 货**已经出厂**？ | 物流跟踪 | 刘总的货到哪了 |
 | ……还**在厂里处理**？ | 订单状态 | 刘总的订单怎么样了 |
-| 钱**还没付、没收**？ | 待付待收款 | 还欠面粉厂多少钱 |
-| ……**这一笔**到了没？ | 付款到账查询 | 面粉厂的款付了吗 |
+| 钱**还没付、没收**？ | 待付待收款 | 还欠老陈多少钱 |
+| ……**这一笔**到了没？ | 付款到账查询 | 老陈的款付了吗 |
 | 上班的卡？ | 上班打卡 | 打卡 |
 | ……下班的卡？ | 下班打卡 | 下班打卡 |
+| 要**下单、改单**？ | 下单 | 刘总加单50箱 |
+| ……还是**问订单情况**？ | 订单状态 | 刘总那单安排了吗 |
+| **做**了多少？ | 产量 | 上周曲奇做了多少箱 |
+| ……**发了、卖了**多少？ | 发货统计 | 上周曲奇发了多少箱 |
 
 ## 经验
 

@@ -26,7 +26,7 @@ SHIPMENT_TODAY = Phrasebook(
         look 2  今天发(往|到){city}的有几单
         say  2  {customer}的货今天加急发
         do   2  安排~今天的(发货|车)
-        look 2  (上午|下午|第一)那趟车装哪家的货
+        look 2  (上午|下午|早上)那趟车装哪家的货
         look 2  物流车(几点|什么时候)来拉货
         np   2  今天待发[的](订单|货物)
         yn   2  今天下午还发货
@@ -37,7 +37,7 @@ SHIPMENT_TODAY = Phrasebook(
         np   1  today发货
         np   2  today's shipments
         ask  2  what are we shipping today
-        ask  2  did we ship {customer} today
+        ask  2  did the {customer} order go out today
         ask  2  how many trucks (go out|leave) today
         np   1  shipments not sent yet today
         ask  1  what time does the truck load today
@@ -87,13 +87,13 @@ SHIPMENT_STATISTICS = Phrasebook(
         ask  2  how many boxes went to {customer} {past}
         ask  2  which customer bought the most {long_past}
         do   1  export shipping data for {long_past}
-        np   2  {product} sales {long_past}
+        np   2  {product} sales for {long_past}
     """,
     unseen="""
         look 1  {past}出了几车货
         look 1  {long_past}货走得咋样
         np   1  {customer}提货汇总
-        np   1  total cartons shipped {past}
+        np   1  total cartons shipped in {long_past}
     """,
 )
 
@@ -128,7 +128,7 @@ TRACK_SHIPMENT = Phrasebook(
         look 2  冷链车现在[车厢]几度
         look 2  {past_day}发的货怎么还在路上
         np   1  {customer}那单的tracking
-        do   1  track~{waybill}
+        do   1  track一下{waybill}
         ask  2  where is the (delivery|shipment) for {customer}
         do   2  track {waybill}
         ask  2  has {customer} received the goods
@@ -219,6 +219,8 @@ ORDER_STATUS = Phrasebook(
         look 2  {customer}这单谁在跟
         np   2  超期[的]订单
         look 2  {customer}催单了，他的货做了没
+        yn   2  {customer}的订单排产了
+        look 2  {past_day}的订单有哪些没做
         np   2  订单{order}[的]详情
         np   1  order {order}的状态
         np   2  the status of order {order}

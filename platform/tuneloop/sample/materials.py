@@ -45,7 +45,7 @@ RAW_MATERIAL_BATCHES = Phrasebook(
     unseen="""
         look 1  {batch}里的{ingredient}是哪天进的
         np   1  进料批号
-        look 1  {supplier}那批{ingredient}是啥批号
+        look 1  {vendor}那批{ingredient}是啥批号
         ask  1  what is the expiry date of lot {lot}
     """,
 )

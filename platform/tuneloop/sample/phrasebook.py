@@ -1,4 +1,4 @@
-"""What a phrasebook is: one intent, the ways people ask for it, and how often they do."""
+"""What a phrasebook is: an intent, the ways people ask for it, and how often."""
 
 from dataclasses import dataclass
 

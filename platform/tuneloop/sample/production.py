@@ -79,7 +79,7 @@ BATCH_PROGRESS = Phrasebook(
         look 2  {batch}预计几点下线
         yn   2  {product}这批{future}能出来
         look 2  {customer}要的那批{product}做得怎么样了
-        yn   2  {batch}是不是停了，出问题了
+        look 2  {batch}是不是停了
         look 2  {batch}怎么样了
         np   3  progress of batch {batch}
         ask  2  is batch {batch} (done|finished|packed) [yet]
@@ -129,10 +129,10 @@ PRODUCTION_OUTPUT = Phrasebook(
         np   1  今日output
         np   2  today's output
         ask  2  how many (boxes|cartons) did we make (today|{past})
-        np   2  output of {product} {past}
+        np   2  output of {product} for {past}
         ask  1  which line produced the most {past}
         ask  2  did we hit the target today
-        np   1  scrap rate {past}
+        np   1  scrap rate for {past}
     """,
     unseen="""
         look 1  {product}{past}出了几箱
@@ -172,13 +172,17 @@ QUALITY_REPORT = Phrasebook(
         yn   2  {batch}可以放行
         np   2  不合格品(清单|记录)
         look 2  {batch}是谁检的
+        look 2  {batch}检验结果出来没
+        np   2  {past}[的]质检情况
+        look 2  {product}的检验报告有没有
+        ask  2  {batch}质检不合格怎么处理
         np   1  {batch}的QC结果
         np   2  quality report for batch {batch}
         ask  2  did batch {batch} pass (QC|inspection)
-        np   2  defect rate {past}
+        np   2  defect rate for {past}
         ask  1  why was batch {batch} rejected
         do   1  send the test report of {product} to {customer}
-        np   1  customer complaints {past}
+        np   1  customer complaints from {past}
     """,
     unseen="""
         look 1  {product}抽检结果出来没

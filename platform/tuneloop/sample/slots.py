@@ -3,6 +3,7 @@
 _DRY = ("面粉", "白糖", "奶粉", "淀粉", "食盐", "红豆", "花生碎", "白芝麻", "糯米粉")
 _WET = ("棕榈油", "黄油", "蛋液", "糖浆", "酱油")
 _PACKAGING = ("纸箱", "包装袋", "标签", "脱氧剂", "吸塑盒")
+_VENDORS = ("兴旺粮油", "老陈", "德顺", "李记", "鑫源", "孙老板")
 _DRY_EN = ("flour", "sugar", "milk powder", "starch", "salt", "peanuts")
 _WET_EN = ("palm oil", "butter", "egg liquid", "syrup")
 
@@ -32,10 +33,8 @@ SLOTS: dict[str, dict[str, tuple[str, ...]]] = {
             *("惠民超市", "南门超市", "刘总", "李老板", "城东批发部", "金桥食堂"),
             *("小周便利店", "江北经销商", "福满多", "温州客户", "张姐"),
         ),
-        "supplier": (
-            *("面粉厂", "兴旺粮油", "纸箱厂", "老陈", "糖厂", "德顺包装", "蛋品站"),
-            *("李记调料", "油脂厂"),
-        ),
+        "vendor": _VENDORS,
+        "supplier": (*_VENDORS, "面粉厂", "纸箱厂", "糖厂", "蛋品站"),
         # machines
         "machine": (
             *("封口机", "和面机", "打包机", "喷码机", "金检机", "输送带", "空压机"),
@@ -76,7 +75,13 @@ SLOTS: dict[str, dict[str, tuple[str, ...]]] = {
         "errand": ("家里有事", "孩子生病", "要去医院", "老家有事", "孩子开家长会"),
     },
     "en": {
-        "product": ("egg yolk pastry", "cookies", "beef jerky", "mooncakes", "dumplings"),
+        "product": (
+            "egg yolk pastry",
+            "cookies",
+            "beef jerky",
+            "mooncakes",
+            "dumplings",
+        ),
         "material": (*_DRY_EN, *_WET_EN, "cartons", "labels"),
         "ingredient": (*_DRY_EN, *_WET_EN),
         "dry": _DRY_EN,
@@ -95,7 +100,7 @@ SLOTS: dict[str, dict[str, tuple[str, ...]]] = {
         "amount": ("2", "5", "12", "30"),
         "shift": ("morning shift", "day shift", "night shift"),
         "past": ("yesterday", "last week", "this month", "last month", "this week"),
-        "long_past": ("last week", "last month", "this month", "March"),
+        "long_past": ("last week", "last month", "this month", "last quarter"),
         "soon": ("this week", "this month", "next week"),
         "future": ("tomorrow", "next Monday", "on Friday", "next week"),
         "weekday": ("Monday", "Wednesday", "Friday", "Saturday"),
