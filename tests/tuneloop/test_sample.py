@@ -106,11 +106,12 @@ def test_a_split_by_shape_leaks_hardly_any_near_copies() -> None:
     assert leaks / len(QUESTIONS) < 0.05
 
 
-def test_no_template_marks_are_left_in_a_text() -> None:
+def test_no_template_marks_or_stray_spaces_are_left_in_a_text() -> None:
     texts = [q.text for q in (*QUESTIONS, *sample.unseen_questions())]
     texts += sample.traffic(500, 3)
     assert [text for text in texts if set(text) & set("{}[]()|~…")] == []
-    assert all(text.strip() for text in texts)
+    assert [q.text for q in QUESTIONS if q.text != " ".join(q.text.split())] == []
+    assert all(any(c.isalnum() for c in text) for text in texts)
 
 
 def test_the_same_seed_gives_the_same_questions_in_every_process() -> None:
@@ -178,7 +179,7 @@ def test_unseen_questions_are_labelled_and_in_no_labelled_shape() -> None:
 def test_rules_hit_their_intent(keyword: str, code: str) -> None:
     hits = [q.intent for q in QUESTIONS if keyword in q.text]
     assert len(hits) >= 3
-    assert hits.count(code) / len(hits) >= 0.85
+    assert hits.count(code) / len(hits) >= 0.8
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,8 @@ CLOCK_IN = Phrasebook(
         say  2  I'm at the (factory|gate|workshop), clock me in
         ask  2  how do I clock in for the {shift}
         say  2  clock-in (failed|is not working|keeps failing)
-        do   1  punch in now
-        do   1  start my shift
+        say  1  punch in now
+        say  1  start my shift
         ask  1  why can't I check in this morning
     """,
     unseen="""
@@ -154,7 +154,7 @@ ATTENDANCE_RECORD = Phrasebook(
     traffic=4,
     templates="""
         np   3  我{long_past}的考勤
-        look 3  我{past}迟到了几次
+        look 3  我{long_past}迟到了几次
         look 2  {person}{long_past}(缺勤|请假|旷工)几天
         np   3  考勤记录
         np   2  {past}[的]打卡记录
@@ -212,7 +212,7 @@ LEAVE_REQUEST = Phrasebook(
         ask  2  请(病假|婚假|丧假|产假)要什么证明
         look 2  我的(请假|假条)批了没
         look 2  [我]年假还(有|剩)几天
-        do   2  {future}调休
+        say  2  {future}(想|要|)调休
         do   2  申请{days}天(事假|病假|年假|调休)
         ask  2  请假找谁批
         yn   2  {future}能请假
@@ -260,7 +260,7 @@ WORK_SCHEDULE = Phrasebook(
         do   2  跟{person}换~班
         yn   2  {future}要加班
         look 2  我下次休息是(哪天|什么时候)
-        look 2  今晚{shift}排了几个人
+        look 2  今晚(夜班|晚班)排了几个人
         np   2  值班表
         do   2  调~我{future}的班
         look 2  {team}{future}几个人上班

@@ -65,7 +65,7 @@ OUT_OF_SCOPE = Phrasebook(
         ask  1  外面下雨了没
         yn   1  {weekday}会下雪
         ask  1  今天穿什么衣服合适
-        do   1  讲个笑话
+        chat 1  讲个笑话[吧|听听]
         do   1  写一首关于(春天|面包|秋天)的诗
         do   1  给老婆写个生日祝福
         do   1  写一份年终总结
@@ -148,7 +148,7 @@ OUT_OF_SCOPE = Phrasebook(
         chat 1  二手电动车有人要吗
         chat 1  手机壳便宜卖了，要的私聊
         chat 1  嗯嗯
-        chat 1  666
+        chat 1  666啊
         chat 1  测试测试
         chat 1  asdfg啊啊
         ask  1  what's the weather like in {city}

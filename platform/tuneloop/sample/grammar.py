@@ -167,6 +167,7 @@ def _fill(text: str, language: str, rng: random.Random) -> str:
 
     while _CHOICE.search(text):  # from the innermost brackets outwards
         text = _CHOICE.sub(choose, text)
+    text = " ".join(text.split())  # an option left out leaves two spaces or a last one
     text = _SLOT.sub(value, text)
     return text.replace("~", pick((("", 4), ("一下", 3), ("下", 3)), rng))
 

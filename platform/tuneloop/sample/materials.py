@@ -163,7 +163,7 @@ SUPPLIER_CONTACT = Phrasebook(
         np   2  供应商(名单|通讯录|名录)
         look 2  (卖|送){material}的那家电话多少
         do   2  给{supplier}打~电话
-        do   2  推~{supplier}的微信给我
+        say  2  把{supplier}的微信推给我
         ask  2  {material}有问题找(谁|哪个供应商)
         look 2  {supplier}地址在哪
         look 2  有没有别的{material}厂家

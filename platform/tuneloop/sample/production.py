@@ -19,7 +19,7 @@ PRODUCTION_BATCHES = Phrasebook(
         look 2  {line}[现在]在做什么[产品]
         np   3  生产批次[列表]
         look 2  现在有几批{product}在做
-        look 2  {team}今天做哪几批
+        look 2  {workshop}今天做哪几批
         look 2  哪些批次还没完工
         np   2  今天[的]生产批次号
         look 2  {product}今天是哪个批号
@@ -32,7 +32,7 @@ PRODUCTION_BATCHES = Phrasebook(
         do   2  列~今天在做的批次
         look 2  厂里现在都在做(什么|哪些产品)
         np   1  生产中的单子
-        np   2  {team}(生产任务|生产计划)
+        np   2  {workshop}(生产任务|生产计划)
         np   1  running的batch
         np   2  batches in production
         ask  2  which batches are running (now|on {line})
@@ -110,7 +110,7 @@ PRODUCTION_OUTPUT = Phrasebook(
         np   3  今日产量
         look 2  {past}{product}做了多少(箱|公斤|吨)
         np   2  {past}[的]产量(统计|报表|汇总)
-        look 2  {team}今天(完成|做)了多少(箱|件)
+        look 2  {workshop}今天(完成|做)了多少(箱|件)
         look 2  {line}一天能(出|做)多少{product}
         look 2  今天(产量|任务)达标了没
         look 2  {past}哪个(班组|车间|班)产量最高
@@ -121,7 +121,7 @@ PRODUCTION_OUTPUT = Phrasebook(
         look 2  {past}(废品|报废|次品)有多少
         np   1  出品率
         np   2  {past}[的]损耗率
-        np   2  {team}[的]计件数量
+        np   2  {workshop}[的]计件数量
         do   2  报~今天的产量
         do   1  对比~早晚班的产量
         look 2  离(今天|这个月)的目标还差多少
