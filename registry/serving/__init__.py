@@ -1,1 +1,1 @@
-"""Serving: engine, runtime, matcher, fusion."""
+"""From a question to its answer: rules, model, fusion, log; one copy a process."""

@@ -1,0 +1,227 @@
+"""Versions are registered, activated and rolled back; each switch leaves an audit row."""
+
+from pathlib import Path
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import Max
+from django.utils.translation import gettext as _
+
+from labeling import revision
+from labeling.models import Project
+from registry import artifacts
+from registry.models import Activation, Version
+from registry.serving import announce
+
+
+class VersionError(Exception):
+    """What was asked of a version can't be done; the message is a sentence.
+
+    `code` is stable: the API answers with it.
+    """
+
+    code = "version_refused"
+
+
+class GateRefused(VersionError):
+    """The version did not pass the gate, and nobody forced it with a reason."""
+
+    code = "gate_refused"
+
+
+class ReasonMissing(VersionError):
+    """Whoever goes against the gate says why."""
+
+    code = "reason_missing"
+
+
+class AlreadyActive(VersionError):
+    """The version serves already; nothing was changed."""
+
+    code = "already_active"
+
+
+class NothingToRollBack(VersionError):
+    """No version served before the active one."""
+
+    code = "nothing_to_roll_back"
+
+
+def active(project: Project) -> Version | None:
+    """The version that serves, if there is one. One query."""
+    return project.versions.filter(state=Version.State.ACTIVE).first()
+
+
+def register(
+    project: Project,
+    *,
+    folder: Path,
+    label_set: list[str],
+    parent: Version | None,
+    provenance: dict[str, Any],
+    temperature: float = 1.0,
+    thresholds: dict[str, float] | None = None,
+) -> Version:
+    """Takes an exported folder in as the project's next version, a candidate.
+
+    Args:
+        project: Whose version it becomes.
+        folder: See `artifacts.write`; its files are linked or copied.
+        label_set: Intent codes in the order of the model's outputs.
+        parent: The version that training started from.
+        provenance: Dataset digest, recipe, base model, seed, code revision.
+        temperature: Divides the logits before they become probabilities.
+        thresholds: Per-intent thresholds of a multi-intent model, 0 to 1.
+
+    Raises:
+        artifacts.ArtifactError: The folder can't be a version.
+    """
+    # The files first: a version must never be seen without them. The number in the
+    # folder's name is a guess, right unless somebody registers at the same time.
+    name, manifest = artifacts.write(project, _next_number(project), folder)
+    try:
+        with transaction.atomic():
+            _lock(project)
+            return Version.objects.create(
+                project=project,
+                number=_next_number(project),
+                artifact=name,
+                manifest=manifest,
+                label_set=list(label_set),
+                thresholds=thresholds or {},
+                temperature=temperature,
+                parent=parent,
+                provenance=provenance,
+            )
+    except BaseException:
+        artifacts.discard(name, manifest)
+        raise
+
+
+def activate(
+    version: Version, *, by: User | None, reason: str = "", force: bool = False
+) -> Activation:
+    """Makes a version serve; the one before it retires.
+
+    Serving processes load it first (see `announce.prepare`, at most 5 s), so that the
+    switch itself keeps no request waiting.
+
+    Args:
+        version: Any version of the project that is not active.
+        by: Who activates, for the audit.
+        reason: Why; needed against the gate.
+        force: Activate although the gate refused it or has not judged it.
+
+    Raises:
+        GateRefused: The gate has not passed it, and `force` is not set.
+        ReasonMissing: `force` without a reason.
+        AlreadyActive: It serves already.
+        artifacts.ArtifactError: Its files are missing or damaged.
+    """
+    reason = reason.strip()
+    _check_gate(version, force=force, reason=reason)
+    announce.prepare(version)
+    with transaction.atomic():
+        _lock(version.project)
+        version.refresh_from_db()
+        forced = _check_gate(version, force=force, reason=reason)
+        if version.state == Version.State.ACTIVE:
+            raise AlreadyActive(
+                _("%(version)s is active already.") % {"version": version}
+            )
+        return _switch(
+            version,
+            kind=Activation.Kind.ACTIVATE,
+            forced=forced,
+            by=by,
+            reason=reason,
+        )
+
+
+def roll_back(project: Project, *, by: User | None, reason: str = "") -> Activation:
+    """Makes the version serve that was active before the current one.
+
+    Works like undo: after activating 1, 2 and 3, a roll back leads to 2 and a second
+    one to 1, never forward to the 3 that was just left. No gate: it served before.
+
+    Raises:
+        NothingToRollBack: There was none before the current version.
+        artifacts.ArtifactError: The earlier version's files are missing or damaged.
+    """
+    announce.prepare(_version_before(project))
+    with transaction.atomic():
+        _lock(project)
+        # Asked again under the lock: of two roll backs at once, each goes one step.
+        return _switch(
+            _version_before(project),
+            kind=Activation.Kind.ROLLBACK,
+            forced=False,
+            by=by,
+            reason=reason.strip(),
+        )
+
+
+def _lock(project: Project) -> None:
+    # NO KEY: requests being logged refer to the project's row and must not wait.
+    Project.objects.select_for_update(no_key=True).only("pk").get(pk=project.pk)
+
+
+def _next_number(project: Project) -> int:
+    latest = project.versions.aggregate(latest=Max("number"))["latest"]
+    return (latest or 0) + 1
+
+
+def _check_gate(version: Version, *, force: bool, reason: str) -> bool:
+    """Whether the activation goes against the gate; raises where it may not."""
+    if version.gate == Version.Gate.PASSED:
+        return False
+    if not force:
+        raise GateRefused(
+            _("The gate refused %(version)s.") % {"version": version}
+            if version.gate == Version.Gate.REFUSED
+            else _("%(version)s has not been judged yet.") % {"version": version}
+        )
+    if not reason:
+        raise ReasonMissing(_("Say why you activate it against the gate."))
+    return True
+
+
+def _version_before(project: Project) -> Version:
+    """Replays the audit as a stack: an activation pushes, a roll back pops."""
+    served: list[int] = []
+    audit = project.activations.order_by("id").values_list("kind", "version_id")
+    for kind, version_id in audit:
+        if kind == Activation.Kind.ROLLBACK:
+            served.pop()
+        else:
+            served.append(version_id)
+    if len(served) < 2:
+        raise NothingToRollBack(
+            _("No version of %(project)s served before this one.")
+            % {"project": project}
+        )
+    return project.versions.get(pk=served[-2])
+
+
+def _switch(
+    version: Version, *, kind: str, forced: bool, by: User | None, reason: str
+) -> Activation:
+    """Under the project's lock: states, audit row, revision."""
+    previous = active(version.project)
+    if previous is not None:
+        previous.state = Version.State.RETIRED
+        previous.save(update_fields=["state"])
+    version.state = Version.State.ACTIVE
+    version.save(update_fields=["state"])
+    activation = Activation.objects.create(
+        project=version.project,
+        version=version,
+        previous=previous,
+        kind=kind,
+        forced=forced,
+        by=by,
+        reason=reason,
+    )
+    revision.bump(version.project_id)
+    return activation
