@@ -104,14 +104,15 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:1/0")
 RQ_QUEUES = {
-    name: {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 24 * 3600}
+    name: {
+        "URL": REDIS_URL,
+        "DEFAULT_TIMEOUT": 24 * 3600,
+        # RQ's pickle serializer would run whatever a writer of the queue puts there.
+        "SERIALIZER": "rq.serializers.JSONSerializer",
+    }
     for name in ("default", "training")
 }
-RQ = {
-    # RQ's pickle serializer would run whatever a writer of the queue puts there.
-    "SERIALIZER": "rq.serializers.JSONSerializer",
-    "WORKER_CLASS": "tuneloop.worker.Worker",
-}
+RQ = {"WORKER_CLASS": "tuneloop.worker.Worker"}
 
 STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -64,7 +64,8 @@ def keep(service: str, home: Path) -> None:
         subprocess.CalledProcessError: Its data folder cannot be made.
     """
     server = server_for(service, home)
-    keeper_lock = try_lock(run_file(home, f"{service}.keeper"))
+    # Somebody who only looks whether a keeper lives holds the lock for a moment.
+    keeper_lock = wait_lock(run_file(home, f"{service}.keeper"), timeout_s=2)
     if keeper_lock is None:
         return
     stop = False

@@ -1,4 +1,7 @@
-"""Ties a process to its parent, so that killing the parent leaves no orphan."""
+"""Ties a process to its parent, so that killing the parent leaves no orphan.
+
+`python -m tuneloop.embedded.parent PROGRAM ARG...` runs any program that way.
+"""
 
 import ctypes
 import os
@@ -25,3 +28,8 @@ def die_with_parent(
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(sig))
     if parent_pid is not None and os.getppid() != parent_pid:
         os.kill(os.getpid(), sig)
+
+
+if __name__ == "__main__":
+    die_with_parent(signal.SIGTERM)
+    os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606

@@ -1,0 +1,97 @@
+"""System checks: a wrong setting is named before it does harm."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning
+from django.utils.module_loading import import_string
+from django.utils.translation import get_supported_language_variant
+
+from training import bases
+
+_QUEUE_SCHEMES = ("redis://", "rediss://", "unix://")
+_LOCAL = {"localhost", "127.0.0.1", "[::1]"}
+
+
+def check_environment(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """What would fail later and say less: values of the TUNELOOP_* variables."""
+    found: list[CheckMessage] = []
+    if not settings.REDIS_URL.startswith(_QUEUE_SCHEMES):
+        found.append(
+            Error(
+                f"REDIS_URL is not an address of Valkey or Redis: {settings.REDIS_URL}",
+                hint="Write redis://host:6379/0, rediss://... or unix:///path, or "
+                "unset it to use the embedded Valkey.",
+                id="tuneloop.E001",
+            )
+        )
+    try:
+        bases.parse(settings.DEFAULT_BASE_MODEL)
+    except bases.BaseModelError as error:
+        found.append(
+            Error(
+                f"TUNELOOP_BASE_MODEL names no base model: {error}",
+                hint="Write hub:<repository>, path:<folder> or package:<name>.",
+                id="tuneloop.E002",
+            )
+        )
+    try:
+        import_string(settings.STORAGES["artifacts"]["BACKEND"])
+    except ImportError as error:
+        found.append(
+            Error(
+                f"TUNELOOP_ARTIFACT_STORAGE cannot be loaded: {error}",
+                hint="Name a Django storage class whose package is installed.",
+                id="tuneloop.E003",
+            )
+        )
+    try:
+        get_supported_language_variant(settings.LANGUAGE_CODE)
+    except LookupError:
+        known = ", ".join(code for code, _name in settings.LANGUAGES)
+        found.append(
+            Error(
+                f"TUNELOOP_LANGUAGE is not translated: {settings.LANGUAGE_CODE}",
+                hint=f"Choose one of: {known}.",
+                id="tuneloop.E004",
+            )
+        )
+    if settings.DEBUG and set(settings.ALLOWED_HOSTS) - _LOCAL:
+        found.append(
+            Warning(
+                "TUNELOOP_DEBUG is on and other machines may ask.",
+                hint="Error pages show settings and data: unset TUNELOOP_DEBUG or "
+                "TUNELOOP_ALLOWED_HOSTS.",
+                id="tuneloop.W001",
+            )
+        )
+    return found
+
+
+def check_deployment(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """What matters as soon as others reach the server (`check --deploy`)."""
+    found: list[CheckMessage] = []
+    if "*" in settings.ALLOWED_HOSTS:
+        found.append(
+            Warning(
+                "TUNELOOP_ALLOWED_HOSTS accepts every host name.",
+                hint="List the names that users type, separated by commas.",
+                id="tuneloop.W002",
+            )
+        )
+    public = set(settings.ALLOWED_HOSTS) - _LOCAL
+    if public and not settings.SESSION_COOKIE_SECURE:
+        found.append(
+            Warning(
+                "Other machines may ask, and the session cookie travels unencrypted.",
+                hint="Put a proxy with TLS in front and set TUNELOOP_HTTPS=1.",
+                id="tuneloop.W003",
+            )
+        )
+    return found
