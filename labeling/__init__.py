@@ -1,1 +1,1 @@
-"""Projects, intents, questions, the queue, labels, rules and datasets; knows no other app."""
+"""Projects, questions, queue, labels, rules and datasets; knows no other app."""

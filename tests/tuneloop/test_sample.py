@@ -9,10 +9,10 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from tuneloop import sample
-from tuneloop.sample import grammar
 
 from labeling.normalise import normalise
+from tuneloop import sample
+from tuneloop.sample import grammar
 
 PLATFORM = Path(sample.__file__).parents[2]
 
