@@ -1,0 +1,1 @@
+"""Training batches: recipes, runs, evaluation and the gate."""

@@ -1,0 +1,1 @@
+"""Everything that needs torch: models, the training loop and the ONNX export."""
