@@ -1,0 +1,25 @@
+"""How a web process is started: granian, WSGI, a fixed number of threads."""
+
+import sys
+
+THREADS = 16
+"""Requests that one web process works on at the same time; each thread keeps one
+database connection."""
+
+
+def command(*, host: str, port: int, processes: int) -> list[str]:
+    """The command line of a web server; set TUNELOOP_ROLE=web in its environment.
+
+    Args:
+        host: Address to listen on.
+        port: TCP port.
+        processes: Worker processes; granian starts a killed one again.
+    """
+    return [
+        *(sys.executable, "-m", "granian", "--interface", "wsgi"),
+        *("--host", host, "--port", str(port)),
+        *("--workers", str(processes), "--blocking-threads", str(THREADS)),
+        *("--respawn-failed-workers", "--workers-kill-timeout", "4"),
+        *("--no-ws", "--no-access-log"),
+        "tuneloop.wsgi:application",
+    ]
