@@ -46,6 +46,7 @@ class Supervisor:
         self._programs = programs
         self._mark = f"{os.getpid()}.{secrets.token_hex(4)}"
         self._process: subprocess.Popen[str] | None = None
+        self._stopping = False
 
     def start(self, report: Callable[[str], None]) -> None:
         """Starts all programs.
@@ -85,6 +86,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stops all programs, kills what does not stop, and leaves nothing behind."""
+        self._stopping = True
         if self._process is not None:
             self._process.terminate()
             try:
@@ -108,6 +110,8 @@ class Supervisor:
         assert self._process is not None
         assert self._process.stdout is not None
         for line in self._process.stdout:
+            if self._stopping:
+                continue  # but read on: a full pipe would stop supervisord
             if found := _EXIT.search(line):
                 report(
                     _("%(program)s ended (%(how)s) and was started again; see %(log)s")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .share import ServiceError, Share
 
-__all__ = ["ServiceError", "provide", "release", "revive"]
+__all__ = ["ServiceError", "in_use", "provide", "release", "revive"]
 
 _VARIABLES = {"DATABASE_URL": "postgres", "REDIS_URL": "valkey"}
 _shares: list[Share] = []
@@ -38,6 +38,11 @@ def provide(home: Path) -> list[str]:
         share = Share(service, home)
         _shares.append(share)
         os.environ[variable] = share.acquire()
+    return in_use()
+
+
+def in_use() -> list[str]:
+    """The names of the embedded services that this process holds."""
     return [share.service for share in _shares]
 
 
