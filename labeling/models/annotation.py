@@ -61,7 +61,8 @@ class Lease(models.Model):
 
     A question has `overlap` slots; the unique constraint on (question, slot) is what
     keeps two annotators apart. The token grows with each claim: a submit with an older
-    token is refused.
+    token is refused. An answered slot stays taken, without expiry, until the question
+    is settled: so never more people are asked than the overlap says.
     """
 
     question = models.ForeignKey(
@@ -76,7 +77,13 @@ class Lease(models.Model):
     )
     token = models.BigIntegerField(_("fencing token"), unique=True)
     claimed_at = models.DateTimeField(_("claimed"))
-    expires_at = models.DateTimeField(_("expires"), db_index=True)
+    expires_at = models.DateTimeField(
+        _("expires"),
+        db_index=True,
+        null=True,
+        blank=True,
+        help_text=_("Empty once answered; the slot waits for the other annotators."),
+    )
 
     class Meta:
         verbose_name = _("lease")
