@@ -1,9 +1,11 @@
 """Small typed makers for tests; each makes one real row with sensible defaults."""
 
+import functools
 import itertools
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.utils import timezone
 
@@ -23,11 +25,16 @@ def make_project(**overrides: Any) -> Project:
     return Project.objects.create(**{**values, **overrides})
 
 
+@functools.cache
+def _hashed(password: str) -> str:
+    return make_password(password)  # slow on purpose; once a test run will do
+
+
 def make_person(name: str, project: Project | None = None) -> User:
     """One of the cast: password equals the name, role by `CAST` in the project."""
     person = get_user_model().objects.filter(username=name).first()
     if person is None:
-        person = get_user_model().objects.create_user(name, password=name)
+        person = get_user_model().objects.create(username=name, password=_hashed(name))
     role = CAST.get(name, "annotator")
     if project is not None and role is not None:
         access.sync_groups()
