@@ -27,6 +27,11 @@ def text_hash(text: str) -> str:
     return hashlib.blake2b(normalise(text).encode(), digest_size=16).hexdigest()
 
 
+def split_point(hash_: str) -> float:
+    """Where in 0 to 1 a text's hash falls: test below, then validation, then train."""
+    return int(hash_[:8], 16) / 2**32
+
+
 def split_of(hash_: str, *, test_share: float, validation_share: float) -> str:
     """The split that a text's hash falls into; the same in every project and process.
 
@@ -35,7 +40,7 @@ def split_of(hash_: str, *, test_share: float, validation_share: float) -> str:
         test_share: Share of all questions, 0 to 1.
         validation_share: Share of all questions, 0 to 1.
     """
-    point = int(hash_[:8], 16) / 2**32
+    point = split_point(hash_)
     if point < test_share:
         return Question.Split.TEST
     if point < test_share + validation_share:

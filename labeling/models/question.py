@@ -10,9 +10,10 @@ from pgvector.django import VectorField
 
 from labeling.models.intent import Intent
 from labeling.models.project import Project
+from labeling.querysets import QuestionQuerySet
 
 if TYPE_CHECKING:
-    from django.db.models.manager import RelatedManager
+    from django.db.models.fields.related_descriptors import RelatedManager
 
 
 class Question(models.Model):
@@ -86,6 +87,8 @@ class Question(models.Model):
     predicted_by = models.CharField(_("version"), max_length=20, blank=True, default="")
     priority = models.FloatField(_("priority"), default=1.0)
     embedding = VectorField(null=True, blank=True, editable=False)
+
+    objects = QuestionQuerySet.as_manager()
 
     if TYPE_CHECKING:
         gold_labels: RelatedManager["GoldLabel"]

@@ -1,0 +1,15 @@
+"""How questions come in: one at a time from serving, many at once from files."""
+
+from labeling.intake.asked import log_question
+from labeling.intake.bulk import import_rows
+from labeling.intake.checks import code_problem, text_problem
+from labeling.intake.report import Conflict, ImportReport
+
+__all__ = [
+    "Conflict",
+    "ImportReport",
+    "code_problem",
+    "import_rows",
+    "log_question",
+    "text_problem",
+]
