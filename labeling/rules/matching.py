@@ -1,13 +1,21 @@
 """What it means that a text holds a keyword: one answer for mining and serving."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import ahocorasick
 
 _SPACED_SCRIPTS_END = "\u0e00"
 """Scripts below this code point put spaces between words: Latin, Greek, Cyrillic,
 Hebrew, Arabic, the Indic ones. Thai, kana, Hangul and Chinese lie above."""
+
+
+class Span(NamedTuple):
+    """Where a text holds a keyword: text[start:end] is the pattern."""
+
+    pattern: str
+    start: int
+    end: int
 
 
 class Matcher:
@@ -30,13 +38,16 @@ class Matcher:
 
     def found(self, text: str) -> set[str]:
         """The patterns that a normalised text holds."""
+        return {span.pattern for span in self.spans(text)}
+
+    def spans(self, text: str) -> Iterator[Span]:
+        """Each place where a normalised text holds a pattern, by its end."""
         if self._is_empty:
-            return set()
-        return {
-            pattern
-            for end, pattern in self._automaton.iter(text)
-            if _is_whole(text, end - len(pattern) + 1, end)
-        }
+            return
+        for last, pattern in self._automaton.iter(text):
+            start = last - len(pattern) + 1
+            if _is_whole(text, start, last):
+                yield Span(pattern, start, last + 1)
 
 
 def _is_whole(text: str, start: int, end: int) -> bool:

@@ -35,6 +35,16 @@ class ClassificationLog(models.Model):
     method = models.CharField(_("method"), max_length=16)
     version = models.CharField(_("version"), max_length=20, blank=True, default="")
     needs_review = models.BooleanField(_("needs review"))
+    degraded = models.BooleanField(
+        _("degraded"),
+        default=False,
+        help_text=_("The active version could not answer; rules alone did."),
+    )
+    truncated = models.BooleanField(
+        _("cut"),
+        default=False,
+        help_text=_("The text was longer than what the model reads."),
+    )
     latency_ms = models.FloatField(_("latency in ms"))
     client = models.ForeignKey(
         ApiKey,

@@ -15,7 +15,10 @@ class ServingProcess(models.Model):
     serving = models.JSONField(
         _("serving"),
         default=dict,
-        help_text=_("{project id: {version, revision, ready: [versions], error}}"),
+        help_text=_(
+            "{project id: {version, revision, ready: [versions], failed: [versions], "
+            "error}}"
+        ),
     )
     rss_mb = models.FloatField(_("memory in MB"), null=True)
 

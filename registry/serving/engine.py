@@ -1,0 +1,258 @@
+"""Answers questions: gold label, then rules and model, else the fallback intent."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from labeling.models import Project, Question
+from labeling.normalise import normalise, text_hash
+from registry.models import Version
+from registry.serving.bundle import Bundle, Said
+from registry.serving.fusion import (
+    Candidate,
+    Decision,
+    Limits,
+    Method,
+    decide,
+    fuse,
+)
+from registry.serving.rulebook import Rulebook
+from registry.serving.runtime import Unavailable, runtime
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What one request is answered with, read from the database in one query.
+
+    Each answer is given by exactly this version: it was active when the request came.
+    """
+
+    project: Project
+    """Its thresholds, weights and serving revision as of the request."""
+    version_id: int | None = None
+    """The active version's id; None without one."""
+    number: int | None = None
+    """The active version's number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is answered to one text."""
+
+    text: str
+    intents: list[dict[str, Any]]
+    """[{code, name, confidence, sources}]. Single-intent: the answer, then the next
+    best. Multi-intent: the answer. Empty when nothing was sure enough and the project
+    has no fallback intent."""
+    confidence: float
+    """Of the answer, 0 to 1."""
+    margin: float
+    """How far the best that was not chosen lies below, 0 to 1."""
+    method: Method
+    version: str
+    """Number of the active version; "" without one, or when it could not answer."""
+    needs_review: bool
+    """Whether the confidence is below the project's `low_confidence`."""
+    degraded: bool = False
+    """The active version could not answer; rules alone did."""
+    truncated: bool = False
+    """The text was longer than what the model reads; its end was not looked at."""
+
+    def as_json(self, request_id: object) -> dict[str, Any]:
+        """The REST answer."""
+        return {
+            "request_id": None if request_id is None else str(request_id),
+            "intents": self.intents,
+            "confidence": self.confidence,
+            "method": str(self.method),
+            "version": self.version,
+            "needs_review": self.needs_review,
+            "degraded": self.degraded,
+            "truncated": self.truncated,
+        }
+
+
+def target_of(project: Project) -> Target:
+    """What serves a project now: one query. Requests read it with their API key."""
+    active = project.versions.filter(state=Version.State.ACTIVE)
+    row = active.values_list("id", "number").first()
+    return Target(project, *row) if row else Target(project)
+
+
+def classify(target: Target, texts: Sequence[str], *, top_k: int = 3) -> list[Answer]:
+    """One answer a text, in their order.
+
+    A version that can't be loaded or fails at a question never fails the call: rules
+    alone answer, and the answers say `degraded`.
+
+    Args:
+        target: The project and the version to answer with.
+        texts: Texts without a `labeling.intake.text_problem`.
+        top_k: Most intents that a single-intent answer lists, at least 1.
+
+    Cost: one query for the gold labels; five more when the rules have changed since
+    the last call, and the load of the version when it is not in memory.
+    """
+    project = target.project
+    book = runtime.rulebook(project.pk, project.serving_revision)
+    hashes = [text_hash(text) for text in texts]
+    gold = _gold(project.pk, hashes)
+    asked = [i for i, hash_ in enumerate(hashes) if hash_ not in gold]
+    said, bundle = _ask(target, [texts[i] for i in asked])
+    said_of = dict(zip(asked, said, strict=True))
+    number = "" if target.number is None else str(target.number)
+    answers = []
+    for i, (text, hash_) in enumerate(zip(texts, hashes, strict=True)):
+        if hash_ in gold:
+            decision = _decide_gold(gold[hash_], book)
+            answers.append(_answer(text, decision, project, book, version=number))
+            continue
+        heard = said_of[i]
+        decision = _decide(text, heard, bundle, project, book, top_k=top_k)
+        degraded = target.version_id is not None and heard is None
+        answers.append(
+            _answer(
+                text,
+                decision,
+                project,
+                book,
+                version="" if degraded else number,
+                degraded=degraded,
+                truncated=heard is not None and heard.was_cut,
+            )
+        )
+    return answers
+
+
+def _gold(project_id: int, hashes: list[str]) -> dict[str, list[str]]:
+    """Codes of the gold intents of those texts that are labelled, by hash."""
+    rows = Question.objects.filter(
+        project_id=project_id,
+        text_hash__in=hashes,
+        state=Question.State.LABELLED,
+    ).values_list(
+        "text_hash", "gold_labels__intent__code", "gold_labels__intent__retired_at"
+    )
+    gold: dict[str, list[str]] = {}
+    retired: set[str] = set()
+    for hash_, code, retired_at in rows:
+        codes = gold.setdefault(hash_, [])
+        if retired_at is not None:
+            retired.add(hash_)
+        elif code is not None:
+            codes.append(code)
+    # A label that names a retired intent answers nothing; the model is asked instead.
+    return {h: sorted(codes) for h, codes in gold.items() if codes or h not in retired}
+
+
+def _ask(
+    target: Target, texts: list[str]
+) -> tuple[Sequence[Said | None], Bundle | None]:
+    """What the model says of each text; None where it can't."""
+    nothing: list[Said | None] = [None] * len(texts)
+    if target.version_id is None or not texts:
+        return nothing, None
+    try:
+        bundle = runtime.bundle(target.version_id)
+    except Unavailable:
+        return nothing, None
+    try:
+        return bundle.ask(texts), bundle
+    # A question that the model fails at is answered by rules, never by a 500.
+    except Exception as error:
+        _logger.exception("version %s fails at a question", target.version_id)
+        runtime.note_failure(bundle, error)
+        return nothing, None
+
+
+def _decide(
+    text: str,
+    said: Said | None,
+    bundle: Bundle | None,
+    project: Project,
+    book: Rulebook,
+    *,
+    top_k: int,
+) -> Decision:
+    hits = book.matcher.match(normalise(text))
+    model: dict[str, float] | None = None
+    thresholds: dict[str, float] = {}
+    if said is not None and bundle is not None:
+        multi = bundle.multi
+        model = _by_code(bundle, said, book)
+        thresholds = {
+            current: limit
+            for code, limit in bundle.thresholds.items()
+            if (current := book.current(code)) is not None
+        }
+    else:
+        multi = project.is_multi_intent
+    candidates = fuse(
+        {code: hit.rule.boost for code, hit in hits.items()},
+        model,
+        rule_weight=project.rule_weight,
+        model_weight=project.model_weight,
+        multi=multi,
+    )
+    accept = (
+        project.accept_threshold_rules if model is None else project.accept_threshold
+    )
+    limits = Limits(accept, top_k, book.fallback, thresholds)
+    return decide(candidates, limits, multi=multi)
+
+
+def _by_code(bundle: Bundle, said: Said, book: Rulebook) -> dict[str, float]:
+    """Probabilities under today's codes; retired intents have none."""
+    model: dict[str, float] = {}
+    for code, p in zip(bundle.label_set, said.probabilities.tolist(), strict=True):
+        current = book.current(code)
+        if current is None:
+            continue
+        if current not in model:
+            model[current] = p
+        elif bundle.multi:  # merged since: either was asked for
+            model[current] = max(model[current], p)
+        else:  # merged since: exactly one was
+            model[current] = min(1.0, model[current] + p)
+    return model
+
+
+def _decide_gold(codes: list[str], book: Rulebook) -> Decision:
+    if not codes and book.fallback is not None:
+        codes = [book.fallback]  # labelled as having no intent
+    intents = [Candidate(code, 1.0, {"gold": 1.0}) for code in codes]
+    return Decision(intents, Method.GOLD, 1.0, 1.0)
+
+
+def _answer(
+    text: str,
+    decision: Decision,
+    project: Project,
+    book: Rulebook,
+    *,
+    version: str,
+    degraded: bool = False,
+    truncated: bool = False,
+) -> Answer:
+    return Answer(
+        text=text,
+        intents=[
+            {
+                "code": c.code,
+                "name": book.names.get(c.code, ""),
+                "confidence": c.confidence,
+                "sources": dict(c.sources),
+            }
+            for c in decision.intents
+        ],
+        confidence=decision.confidence,
+        margin=decision.margin,
+        method=decision.method,
+        version=version,
+        needs_review=decision.confidence < project.low_confidence,
+        degraded=degraded,
+        truncated=truncated,
+    )
