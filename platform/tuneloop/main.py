@@ -68,13 +68,18 @@ def main(argv: list[str]) -> None:
     """
     try:
         if needs_services(argv):
-            home = make_home()
-            atexit.register(embedded.release)
-            embedded.provide(home)
+            _provide()
         from django.core.management import execute_from_command_line
 
         execute_from_command_line(argv)
-    except (embedded.ServiceError, PermissionError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _provide() -> None:
+    try:
+        home = make_home()
+        atexit.register(embedded.release)
+        embedded.provide(home)
+    except (embedded.ServiceError, OSError) as error:
+        sys.exit(f"Tuneloop cannot start: {error}")

@@ -98,9 +98,10 @@ class Postgres:
                 stdin=f"CREATE DATABASE {DATABASE}\n",
             )
             aside.rename(self.data)
-        # The number in a left-over file may be another process's by now, and
-        # PostgreSQL would refuse to start because of it.
+        # The number in a left-over file may be another process's by now, or that of
+        # a zombie, and PostgreSQL would refuse to start because of it.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
+        (self.sockets / f"{_SOCKET}.lock").unlink(missing_ok=True)
         if self.sockets != self.data:
             make_private_folder(
                 self.sockets, owner=self.run_as.get("user", os.geteuid())
