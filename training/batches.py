@@ -1,0 +1,308 @@
+"""A training batch's life as a manager sees it: create, start, cancel, retry, sweep."""
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.db.models.functions import Coalesce, Now
+from django.utils.translation import gettext as _
+
+from labeling import datasets
+from labeling.models import Dataset, Project
+from registry import versions
+from registry.models import Version
+from training import bases, ownership, queueing, workspace
+from training.models import BatchStep, TrainingBatch
+from training.recipe import PRESETS, Recipe
+
+MAX_ATTEMPTS = 20
+"""Times that a batch is put on the queue before it is given up."""
+
+INCREMENTAL = "incremental"
+"""The preset that goes on from a version with the new labels and some old ones."""
+
+State = TrainingBatch.State
+_logger = logging.getLogger(__name__)
+
+
+class BatchError(Exception):
+    """A batch that cannot be made or changed; the message is for a manager."""
+
+
+class NotEnoughLabels(BatchError):
+    """Too few new labels; `missing` says how many more it takes."""
+
+    def __init__(self, missing: int) -> None:
+        super().__init__(
+            _("%(missing)d more labels are needed before a training is worth it.")
+            % {"missing": missing}
+        )
+        self.missing = missing
+
+
+class NothingToTrainOn(BatchError):
+    """All labelled questions are test questions, or there are none."""
+
+
+class BatchUnderWay(BatchError):
+    """The project has a batch that is queued or running; it is `batch`."""
+
+    def __init__(self, batch: TrainingBatch) -> None:
+        super().__init__(
+            _("Batch #%(batch)d of this project is not finished yet.")
+            % {"batch": batch.pk}
+        )
+        self.batch = batch
+
+
+class InvalidRecipe(BatchError):
+    """An unknown preset or a value that no run could use."""
+
+
+class UnknownBase(BatchError):
+    """A base model or version that cannot be trained from."""
+
+
+class WrongState(BatchError):
+    """The batch is in a state in which this cannot be done."""
+
+
+def recipe_of(preset: str, overrides: Mapping[str, str] | None = None) -> Recipe:
+    """A preset with some fields replaced by values written as text.
+
+    Raises:
+        InvalidRecipe: says which preset, field or value.
+    """
+    if preset not in PRESETS:
+        known = ", ".join(PRESETS)
+        raise InvalidRecipe(
+            _("There is no preset “%(preset)s” (known: %(known)s).")
+            % {"preset": preset, "known": known}
+        )
+    try:
+        return PRESETS[preset].with_overrides(overrides or {})
+    except ValueError as error:
+        raise InvalidRecipe(str(error)) from error
+
+
+def create(
+    project: Project,
+    *,
+    preset: str,
+    overrides: Mapping[str, str] | None = None,
+    base: str | None = None,
+    parent: Version | None = None,
+    by: User | None,
+    force: bool = False,
+    enqueue: bool = True,
+) -> TrainingBatch:
+    """Freezes a dataset and queues a batch on it.
+
+    Everything that can be known beforehand is checked before anything is written.
+
+    Args:
+        project: What to train for.
+        preset: A name in `PRESETS`.
+        overrides: Recipe fields as text, as in `--set epochs=3`.
+        base: Base model; the parent's, or the installation's default.
+        parent: Version to go on from. `incremental` takes the active one by itself.
+        by: Who asks for it.
+        force: Train with too few new labels, or behind a batch that is not finished.
+        enqueue: False for a run in this very process (`train`).
+
+    Raises:
+        NotEnoughLabels, NothingToTrainOn, BatchUnderWay, InvalidRecipe,
+            UnknownBase.
+    """
+    recipe = recipe_of(preset, overrides)
+    if parent is None and preset == INCREMENTAL and base is None:
+        parent = versions.active(project)
+        if parent is None:
+            raise UnknownBase(
+                _("There is no active version to go on from: train a first one.")
+            )
+    if parent is not None and parent.project_id != project.pk:
+        raise UnknownBase(_("The version to go on from is another project's."))
+    if base is None:
+        known = parent.provenance.get("base") if parent is not None else None
+        base = str(known or settings.DEFAULT_BASE_MODEL)
+    if parent is None:
+        try:
+            bases.check(base, settings.CACHE_DIR)
+        except bases.BaseModelError as error:
+            raise UnknownBase(str(error)) from error
+
+    with transaction.atomic():
+        # Two managers who click at once queue up here; the second sees the first's.
+        Project.objects.select_for_update().get(pk=project.pk)
+        if not force:
+            under_way = unfinished(project).first()
+            if under_way is not None:
+                raise BatchUnderWay(under_way)
+            missing = datasets.missing_labels(project)
+            if missing:
+                raise NotEnoughLabels(missing)
+        batch = TrainingBatch.objects.create(
+            project=project,
+            preset=preset,
+            recipe=recipe.to_dict(),
+            dataset=_freeze(project, parent, by),
+            base=base,
+            parent=parent,
+            created_by=by,
+            attempts=1,
+        )
+        if enqueue:
+            queueing.put_on_commit(batch.pk, batch.attempts)
+    return batch
+
+
+def _freeze(project: Project, parent: Version | None, by: User | None) -> Dataset:
+    order = parent.label_set if parent is not None else ()
+    try:
+        return datasets.freeze(project, by=by, label_order=order)
+    except datasets.NothingToTrainOn as error:
+        raise NothingToTrainOn(
+            _("No labelled question may be trained on: label some first.")
+        ) from error
+
+
+def unfinished(project: Project) -> QuerySet[TrainingBatch]:
+    """The project's batches that are queued or running, oldest first."""
+    return TrainingBatch.objects.filter(
+        project=project, state__in=[State.QUEUED, State.RUNNING]
+    ).order_by("id")
+
+
+def cancel(batch: TrainingBatch, by: User | None) -> None:
+    """Ends a queued batch at once; asks a running one to stop, which takes seconds.
+
+    Raises:
+        WrongState: it is finished already.
+    """
+    rows = TrainingBatch.objects.filter(pk=batch.pk)
+    if ownership.end(
+        rows.filter(state=State.QUEUED), State.CANCELLED, cancel_requested=True
+    ):
+        workspace.remove(batch.pk)
+        _logger.info("batch %s cancelled by %s before it ran", batch.pk, by)
+        return
+    if not rows.filter(state=State.RUNNING).update(cancel_requested=True):
+        raise WrongState(_("This batch is finished already."))
+    _logger.info("batch %s: cancel asked for by %s", batch.pk, by)
+
+
+def retry(batch: TrainingBatch, by: User | None) -> None:
+    """Puts a failed or cancelled batch back on the queue, on the same dataset.
+
+    Raises:
+        WrongState: it is neither failed nor cancelled, or another one is under way.
+    """
+    with transaction.atomic():
+        Project.objects.select_for_update().get(pk=batch.project_id)
+        under_way = unfinished(batch.project).first()
+        if under_way is not None:
+            raise BatchUnderWay(under_way)
+        rows = TrainingBatch.objects.filter(
+            pk=batch.pk, state__in=[State.FAILED, State.CANCELLED]
+        ).update(
+            state=State.QUEUED,
+            attempts=F("attempts") + 1,
+            heartbeat_at=Now(),
+            cancel_requested=False,
+            error="",
+            step=0,
+            total_steps=0,
+            finished_at=None,
+            started_at=None,
+        )
+        if not rows:
+            raise WrongState(_("Only a failed or cancelled batch can be run again."))
+        BatchStep.objects.filter(batch=batch).delete()
+        batch.refresh_from_db()
+        queueing.put_on_commit(batch.pk, batch.attempts)
+    _logger.info("batch %s retried by %s", batch.pk, by)
+
+
+def start(batch: TrainingBatch, by: User | None) -> None:
+    """Puts a batch on the queue unless it is there: a waiting, failed or cancelled one.
+
+    Raises:
+        WrongState: it runs or has succeeded.
+    """
+    if batch.state != State.QUEUED:
+        retry(batch, by)
+    elif not queueing.is_waiting(batch.pk, batch.attempts):
+        _requeue(batch)
+
+
+def start_next(project_id: int) -> None:
+    """Puts the project's oldest waiting batch on the queue, once another has ended."""
+    waiting = (
+        TrainingBatch.objects.filter(project_id=project_id, state=State.QUEUED)
+        .exclude(project__batches__state=State.RUNNING)
+        .order_by("id")
+        .first()
+    )
+    if waiting is not None and not queueing.is_waiting(waiting.pk, waiting.attempts):
+        _requeue(waiting)
+
+
+def sweep() -> list[int]:
+    """Takes up what crashed workers and a lost queue left behind.
+
+    Running batches that show no sign of life go back on the queue (or end, if a cancel
+    was asked for), and so do queued ones that the queue no longer knows. Safe to run at
+    any time and by many at once: each batch is moved by a conditional update.
+
+    Returns:
+        The batches that were put on the queue.
+    """
+    moved = []
+    for batch in TrainingBatch.objects.filter(ownership.stale(), state=State.RUNNING):
+        mine = ownership.held(batch.pk, batch.fence).filter(ownership.stale())
+        if batch.cancel_requested:
+            if ownership.end(mine, State.CANCELLED):
+                workspace.remove(batch.pk)
+        elif batch.attempts >= MAX_ATTEMPTS:
+            ownership.end(
+                mine,
+                State.FAILED,
+                error=_("Given up: its process died %(count)d times.")
+                % {"count": batch.attempts},
+            )
+        elif _requeue(batch, mine):
+            ownership.note(batch.pk, _("No sign of life: put back on the queue."))
+            moved.append(batch.pk)
+    long_ago = Now() - timedelta(seconds=ownership.STALE_S)
+    waiting = (
+        TrainingBatch.objects.annotate(touched=Coalesce("heartbeat_at", "created_at"))
+        .filter(state=State.QUEUED, touched__lt=long_ago)
+        .exclude(project__batches__state=State.RUNNING)
+        .order_by("project_id", "id")
+        .distinct("project_id")
+    )
+    for batch in waiting:
+        if not queueing.is_waiting(batch.pk, batch.attempts) and _requeue(batch):
+            moved.append(batch.pk)
+    return moved
+
+
+def _requeue(batch: TrainingBatch, rows: QuerySet[TrainingBatch] | None = None) -> bool:
+    """Queues the batch under a new job id; False if someone else was faster."""
+    rows = TrainingBatch.objects.filter(pk=batch.pk) if rows is None else rows
+    with transaction.atomic():
+        won = rows.filter(state=batch.state, attempts=batch.attempts).update(
+            state=State.QUEUED,
+            attempts=F("attempts") + 1,
+            heartbeat_at=Now(),
+            eta_s=None,
+            phase="",
+        )
+        if won:
+            queueing.put_on_commit(batch.pk, batch.attempts + 1)
+    return bool(won)

@@ -1,0 +1,57 @@
+"""`run_batch ID`: what a worker's job starts; runs one batch in this process."""
+
+import os
+import signal
+from types import FrameType
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import InterfaceError, OperationalError
+
+from training import child, runner, workspace
+from training.child import TRY_AGAIN
+
+NICENESS = 10
+"""Serving on the same machine goes first."""
+
+
+class Command(BaseCommand):
+    help = "Runs a queued batch here; what workers call. For a new one use “train”."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("batch", type=int, help="the batch's number")
+        parser.add_argument(
+            "--parent",
+            type=int,
+            help="process id of the starter; this process dies with it",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["parent"] is not None:
+            child.die_with_parent(options["parent"])
+            os.nice(NICENESS)
+        batch_id: int = options["batch"]
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _interrupt)
+        try:
+            runner.run(
+                batch_id,
+                # At once, wherever the run is: what it holds is somebody else's now.
+                on_lost=lambda: os._exit(TRY_AGAIN),
+                on_disobeyed=lambda: _leave(batch_id),
+            )
+        except runner.Interrupted:
+            raise SystemExit(TRY_AGAIN) from None
+        except (OperationalError, InterfaceError) as error:
+            self.stderr.write(str(error))
+            raise SystemExit(TRY_AGAIN) from error
+
+
+def _leave(batch_id: int) -> None:
+    """Ends this process in the middle of a cancelled run."""
+    workspace.remove(batch_id)
+    os._exit(0)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise runner.Interrupted

@@ -1,0 +1,180 @@
+"""Runs one batch: claims it, works through its stages, registers, ends it."""
+
+import errno
+import logging
+import traceback
+from collections.abc import Callable
+
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+from redis.exceptions import RedisError
+
+from labeling import datasets
+from registry import artifacts, versions
+from registry.models import Evaluation, Version
+from registry.onnx import session
+from training import batches, evaluation, gate, ownership, stages, workspace
+from training.bases import BaseModelError
+from training.heartbeat import Cancelled, Heartbeat, Lost
+from training.ml.interface import Progress, TrainingError
+from training.models import TrainingBatch
+
+_EXPECTED = (
+    BaseModelError,
+    TrainingError,
+    batches.BatchError,
+    artifacts.ArtifactError,
+    session.ArtifactError,
+)
+"""Errors whose message is a sentence for a manager."""
+
+_NO_DATABASE = (OperationalError, InterfaceError)
+
+_logger = logging.getLogger(__name__)
+
+
+class Interrupted(BaseException):
+    """The process was told to stop: the batch goes back on the queue."""
+
+
+def run(
+    batch_id: int,
+    *,
+    on_lost: Callable[[], None] | None = None,
+    on_disobeyed: Callable[[], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> TrainingBatch | None:
+    """Claims a batch and runs it to its end, whatever that is.
+
+    A run that was begun earlier, here or elsewhere, goes on from its last checkpoint.
+    Nothing is registered before everything is measured; then the version, its
+    evaluation, its verdict and the batch's end are one transaction under the fence.
+
+    Args:
+        batch_id: The batch.
+        on_lost: See `Heartbeat`.
+        on_disobeyed: See `Heartbeat`.
+        on_progress: Told each step, for a progress bar.
+
+    Returns:
+        The batch as it ended; None if the claim was somebody else's.
+
+    Raises:
+        Interrupted, KeyboardInterrupt: After the batch's row says what became of it.
+        OperationalError, InterfaceError: The database went away; the batch is taken up
+            again by whoever finds it without a sign of life.
+    """
+    fence = ownership.claim(batch_id)
+    if fence is None:
+        return None
+    batch = TrainingBatch.objects.select_related("project", "dataset", "parent").get(
+        pk=batch_id
+    )
+    beat = Heartbeat(batch_id, fence, on_lost=on_lost, on_disobeyed=on_disobeyed)
+    try:
+        with beat:
+            result = stages.Run(batch, beat, on_progress).work()
+        _finish(batch, fence, result)
+        workspace.remove(batch_id)
+    except Lost:
+        _logger.warning("batch %s: somebody else has taken it over", batch_id)
+        return None
+    except (Cancelled, KeyboardInterrupt) as stop:
+        if ownership.end_cancelled(batch_id, fence):
+            ownership.note(batch_id, _("Cancelled."))
+            workspace.remove(batch_id)
+        if isinstance(stop, KeyboardInterrupt):
+            raise
+    except Interrupted:
+        if ownership.hand_back(batch_id, fence):
+            ownership.note(batch_id, _("Stopped: goes on from its last checkpoint."))
+        raise
+    except _NO_DATABASE:
+        raise  # nothing can be written: whoever finds the batch stale goes on
+    except Exception as error:
+        _fail(batch_id, fence, error)
+    _start_next(batch.project_id)
+    batch.refresh_from_db()
+    return batch
+
+
+def _finish(batch: TrainingBatch, fence: int, result: stages.Result) -> Version:
+    """Registers the version and ends the batch: all of it, or nothing.
+
+    The batch's row is locked from the first statement on, so that nobody can take the
+    batch over, or cancel it, between the files and the commit.
+
+    Raises:
+        Lost, Cancelled
+    """
+    version = None
+    try:
+        with transaction.atomic():
+            mine = ownership.held(batch.pk, fence)
+            if not mine.filter(cancel_requested=False).update(heartbeat_at=Now()):
+                raise Cancelled if mine.exists() else Lost
+            version = versions.register(
+                batch.project,
+                folder=result.folder,
+                label_set=result.label_set,
+                parent=batch.parent,
+                provenance=result.provenance,
+            )
+            version.gate = gate.gate_of(result.reasons)
+            version.gate_reasons = result.reasons
+            version.save(update_fields=["gate", "gate_reasons"])
+            evaluation.record(version, result.measured, kind=Evaluation.Kind.TEST)
+            datasets.mark_trained(batch.dataset, str(version.number))
+            mine.update(
+                state=TrainingBatch.State.SUCCEEDED,
+                version=version,
+                metrics=result.metrics,
+                finished_at=Now(),
+                eta_s=None,
+                phase="",
+            )
+    except _NO_DATABASE:
+        raise  # perhaps in the middle of the commit: the version may stand
+    except BaseException:
+        if version is not None:
+            artifacts.remove(version)
+        raise
+    ownership.note(
+        batch.pk, _("Registered as version %(number)d.") % {"number": version.number}
+    )
+    return version
+
+
+def _fail(batch_id: int, fence: int, error: Exception) -> None:
+    if not isinstance(error, _EXPECTED):
+        _logger.error("batch %s failed", batch_id, exc_info=error)
+        ownership.note(batch_id, "".join(traceback.format_exception(error)[-6:]))
+    if ownership.fail(batch_id, fence, error=explain(error)):
+        # The next try starts anew: what led here lies in the checkpoints.
+        workspace.remove(batch_id)
+
+
+def explain(error: Exception) -> str:
+    """What went wrong, as a sentence that a manager understands."""
+    if isinstance(error, _EXPECTED):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _("The disk is full.")
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return _(
+            "Not enough memory: use a smaller batch size, a shorter maximum length or"
+            " a smaller base model."
+        )
+    first = (str(error).strip().splitlines() or [""])[0]
+    return _("Unexpected error, see the log: %(name)s: %(message)s") % {
+        "name": type(error).__name__,
+        "message": first[:300],
+    }
+
+
+def _start_next(project_id: int) -> None:
+    try:
+        batches.start_next(project_id)
+    except RedisError:
+        _logger.exception("the next batch of project %s waits", project_id)

@@ -1,0 +1,313 @@
+"""What a batch does between its claim and its verdict: train, export, measure."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from registry import artifacts, versions
+from registry.onnx import session
+from training import (
+    batches,
+    card,
+    evaluation,
+    gate,
+    ownership,
+    provenance,
+    replay,
+    workspace,
+)
+from training.heartbeat import REPORT_S, Heartbeat
+from training.ml.interface import ExportReport, FitResult, Progress
+from training.models import TrainingBatch
+from training.recipe import Recipe
+
+MODEL_FOLDER = "model"
+CHECKPOINT_FOLDER = "checkpoints"
+SAMPLES_FILE = "samples.json"
+CARD_FILE = "card.md"
+
+MAX_SAMPLES = 256
+"""Questions on which the small and the exact model are compared."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything that a registered version will say."""
+
+    folder: Path
+    label_set: list[str]
+    provenance: dict[str, Any]
+    measured: dict[str, Any]
+    reasons: list[gate.Reason]
+    metrics: dict[str, Any]
+
+
+class Run:
+    """One run of a batch: its parts in order, with what they hand on."""
+
+    def __init__(
+        self,
+        batch: TrainingBatch,
+        beat: Heartbeat,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.batch, self.project, self.beat = batch, batch.project, beat
+        self.recipe = Recipe.from_dict(batch.recipe)
+        self.folder = workspace.folder(batch.pk)
+        self.seconds: dict[str, float] = {}
+        self._on_progress = on_progress
+        self._reported_at, self._phase, self._step = 0.0, "", -1
+        self._macro_f1: float | None = None
+
+    def work(self) -> Result:
+        """Trains, exports and measures; registers nothing."""
+        batch = self.batch
+        if batch.attempts > 1:
+            self.note(_("Attempt %(n)d.") % {"n": batch.attempts})
+        with self.timed("prepare"):
+            rows = self.rows()
+            base, parent = self.base(), self.parent()
+        with self.timed("fit"):
+            fitted = self.fit(rows, base, parent)
+        with self.timed("export"):
+            exported = self.export(rows)
+        with self.timed("evaluate"):
+            measured, comparison, active = self.measure()
+
+        metrics = {
+            "rows": {
+                "train": len(rows.train),
+                "validation": len(rows.validation),
+                "new": rows.new,
+                "replayed": rows.replayed,
+            },
+            "fit": asdict(fitted),
+            "export": asdict(exported),
+            "comparison": comparison,
+            "active": active,
+            "seconds": {k: round(v, 2) for k, v in self.seconds.items()},
+        }
+        result = Result(
+            folder=self.folder / MODEL_FOLDER,
+            label_set=list(batch.dataset.label_set),
+            provenance=self.provenance(metrics),
+            measured=measured,
+            reasons=gate.verdict(
+                measured, comparison=comparison, export=metrics["export"]
+            ),
+            metrics=metrics,
+        )
+        text = card.write(batch, provenance=result.provenance, measured=measured)
+        (result.folder / CARD_FILE).write_text(text, "utf-8")
+        return result
+
+    # --- The parts ----------------------------------------------------------------
+
+    def rows(self) -> replay.Selection:
+        self.phase("prepare")
+        incremental = self.batch.preset == batches.INCREMENTAL
+        rows = replay.select(
+            self.batch.dataset,
+            parent=self.batch.parent,
+            replay=self.recipe.replay if incremental else None,
+            seed=self.recipe.seed,
+        )
+        self.note(
+            _("%(train)d questions to train on (%(new)d new, %(old)d replayed).")
+            % {"train": len(rows.train), "new": rows.new, "old": rows.replayed}
+        )
+        return rows
+
+    def base(self) -> Path:
+        """The base model's folder: converted or downloaded once, then found again."""
+        from training.ml.base import resolve
+
+        return resolve(self.batch.base, settings.CACHE_DIR)
+
+    def parent(self) -> Path | None:
+        """The parent's files, its intents by their names of today."""
+        version = self.batch.parent
+        if version is None:
+            return None
+        source = artifacts.open_verified(version)
+        names = evaluation.scope_of(self.project)
+        document = json.loads((source / session.LABELS_FILE).read_text("utf-8"))
+        document["labels"] = names.today(document["labels"])
+        folder = self.folder / "parent"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for path in source.iterdir():
+            if path.name != session.LABELS_FILE:
+                (folder / path.name).symlink_to(path)
+        (folder / session.LABELS_FILE).write_text(json.dumps(document), "utf-8")
+        return folder
+
+    def fit(self, rows: replay.Selection, base: Path, parent: Path | None) -> FitResult:
+        from training.ml.loop import fit
+
+        out = self.folder / MODEL_FOLDER
+        shutil.rmtree(out, ignore_errors=True)
+        fitted = fit(
+            train=rows.train,
+            validation=rows.validation,
+            labels=self.batch.dataset.label_set,
+            multi=self.project.is_multi_intent,
+            base=base,
+            parent=parent,
+            recipe=self.recipe,
+            out=out,
+            checkpoints=self.folder / CHECKPOINT_FOLDER,
+            report=self.report,
+        )
+        if fitted.resumed_from_step:
+            self.note(
+                _("Went on from step %(step)d.") % {"step": fitted.resumed_from_step}
+            )
+        self.note(
+            _("Trained %(steps)d steps in %(seconds).0f s on %(device)s.")
+            % {
+                "steps": fitted.steps,
+                "seconds": fitted.seconds,
+                "device": fitted.device,
+            }
+        )
+        return fitted
+
+    def export(self, rows: replay.Selection) -> ExportReport:
+        from training.ml.export import export
+
+        self.phase("export")
+        out = self.folder / MODEL_FOLDER
+        # Validation questions first: the model has not learned them by heart.
+        samples = [row.text for row in (*rows.validation, *rows.train)][:MAX_SAMPLES]
+        exported = export(out, out, samples=samples, report=self.report)
+        self.note(exported.reason)
+        self._write_samples(out, samples[:16])
+        return exported
+
+    def _write_samples(self, out: Path, texts: list[str]) -> None:
+        """A few questions with the served model's answers, to check a copy against."""
+        model = session.OnnxClassifier(out)
+        p = session.probabilities(
+            model.logits(texts), multi=self.project.is_multi_intent
+        )
+        samples = [
+            {
+                "text": text,
+                "intent": model.labels[int(row.argmax())],
+                "confidence": round(float(row.max()), 4),
+            }
+            for text, row in zip(texts, p, strict=True)
+        ]
+        document = json.dumps(samples, ensure_ascii=False, indent=1)
+        (out / SAMPLES_FILE).write_text(document, "utf-8")
+
+    def measure(
+        self,
+    ) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any] | None]:
+        """The new model and the active one on the same test questions."""
+        self.phase("evaluate")
+        scope = evaluation.scope_of(self.project)
+        rows = evaluation.test_rows(self.project)
+        after = evaluation.answer(self.folder / MODEL_FOLDER, rows, scope)
+        measured = evaluation.measure(rows, after, scope)
+        self.note(_measured_line(measured))
+        current = versions.active(self.project)
+        if current is None:
+            return measured, None, None
+        self.beat.write()
+        try:
+            before = evaluation.answer_with(current, rows, scope)
+        except (artifacts.ArtifactError, session.ArtifactError) as error:
+            # What can't be opened can't serve either: nothing to compare with.
+            self.note(str(error))
+            return measured, None, None
+        was = evaluation.measure(rows, before, scope)
+        active = {"version": current.number} | {
+            key: was[key] for key in ("n", "accuracy", "macro_f1")
+        }
+        return measured, evaluation.compare(rows, before, after, scope), active
+
+    def provenance(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        batch, dataset = self.batch, self.batch.dataset
+        return {
+            "batch": batch.pk,
+            "preset": batch.preset,
+            "recipe": batch.recipe,
+            "base": batch.base,
+            "parent": batch.parent.number if batch.parent else None,
+            "dataset": {
+                "id": dataset.pk,
+                "digest": dataset.digest,
+                "label_set": dataset.label_set,
+                **metrics["rows"],
+            },
+            "fit": metrics["fit"],
+            "export": metrics["export"],
+            "seconds": metrics["seconds"],
+            "code_revision": provenance.code_revision(),
+            "libraries": provenance.library_versions(),
+            "machine": provenance.machine(),
+        }
+
+    # --- What the batch's row learns of it ----------------------------------------
+
+    def report(self, progress: Progress) -> None:
+        """Called at every step: obeys at once, writes at most once a second."""
+        self.beat.check()
+        if self._on_progress is not None:
+            self._on_progress(progress)
+        now = time.monotonic()
+        validated = progress.macro_f1 != self._macro_f1
+        if (
+            now - self._reported_at < REPORT_S
+            and progress.phase == self._phase
+            and not validated
+        ):
+            return
+        self._reported_at, self._phase = now, progress.phase
+        changes: dict[str, Any] = {"phase": progress.phase, "eta_s": progress.eta_s}
+        if progress.phase != "export":  # its steps are not the training's
+            changes |= {"step": progress.step, "total_steps": progress.total_steps}
+        self.beat.write(**changes)
+        if progress.step and (progress.step != self._step or validated):
+            if progress.phase != "export":
+                ownership.add_step(
+                    self.batch.pk,
+                    step=progress.step,
+                    epoch=progress.epoch,
+                    loss=progress.loss,
+                    macro_f1=progress.macro_f1 if validated else None,
+                )
+            self._step, self._macro_f1 = progress.step, progress.macro_f1
+
+    def phase(self, name: str) -> None:
+        self._phase = name
+        self.beat.write(phase=name, eta_s=None)
+
+    def note(self, line: str) -> None:
+        ownership.note(self.batch.pk, line)
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - started
+
+
+def _measured_line(measured: dict[str, Any]) -> str:
+    if not measured["n"]:
+        return _("There are no labelled test questions to measure on.")
+    return _("%(accuracy).1f %% of %(n)d test questions right, macro-F1 %(f1).3f.") % {
+        "accuracy": 100 * measured["accuracy"],
+        "n": measured["n"],
+        "f1": measured["macro_f1"],
+    }
