@@ -90,6 +90,8 @@ def label_unlabelled(
 ) -> int:
     """Labels the open and skipped questions for which a row brings a label.
 
+    They leave the queue: whoever holds one is told so at the submit.
+
     A statement of its own after `insert_new`, so that it also sees what others wrote
     while that one waited.
 
@@ -111,6 +113,8 @@ def label_unlabelled(
             SELECT s.id, intent, 'import', %(by)s, %(now)s
             FROM settled s CROSS JOIN unnest(s.intents) intent
             ON CONFLICT (question_id, intent_id) DO NOTHING
+        ), ended AS (
+            DELETE FROM labeling_lease l USING settled s WHERE l.question_id = s.id
         )
         SELECT count(*) FROM settled
         """,

@@ -9,10 +9,17 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from labeling import priority
+from labeling import annotations, priority
 from labeling.formats import BadLine, Row
 from labeling.intake import bulk, import_rows, log_question
-from labeling.models import GoldLabel, Intent, IntentAlias, Project, Question
+from labeling.models import (
+    GoldLabel,
+    Intent,
+    IntentAlias,
+    Lease,
+    Project,
+    Question,
+)
 from labeling.normalise import split_of, text_hash
 from tests.makers import (
     make_intent,
@@ -217,6 +224,40 @@ def test_an_import_writes_what_labelling_by_hand_writes() -> None:
     still_open = Question.objects.get(text="随便聊聊")
     assert (still_open.state, still_open.labelled_at) == ("open", None)
     assert still_open.priority == priority.score(confidence=None, occurrences=0)
+
+
+def test_bulk_labels_end_as_set_gold_leaves_them() -> None:
+    project = make_project(is_multi_intent=True)
+    ann = make_person("ann", project)
+    a, b = make_intent(project, "a"), make_intent(project, "b")
+    by_hand, by_import = (
+        make_question(project, text, split="train") for text in ("one", "other")
+    )
+    for n, question in enumerate((by_hand, by_import)):
+        Lease.objects.create(
+            question=question,
+            holder=ann,
+            token=n,
+            claimed_at=timezone.now(),
+            expires_at=timezone.now() + timedelta(minutes=5),
+        )
+    annotations.set_gold(by_hand, [a, b], source="import", by=ann)
+    import_rows(project, rows(("other", ("b", "a"))), by=ann)
+
+    def end_state(question: Question) -> dict[str, Any]:
+        state = Question.objects.filter(pk=question.pk).values().get()
+        assert state.pop("labelled_at") is not None
+        for own in ("id", "text", "text_hash", "first_seen", "last_seen"):
+            state.pop(own)
+        labels = question.gold_labels.order_by("intent")
+        return {
+            **state,
+            "gold": list(labels.values_list("intent", "source", "set_by")),
+            "leases": question.leases.count(),
+        }
+
+    assert end_state(by_hand) == end_state(by_import)
+    assert end_state(by_import)["leases"] == 0
 
 
 def snapshot() -> list[Any]:

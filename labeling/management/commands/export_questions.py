@@ -1,8 +1,9 @@
 """`export_questions`: a project's questions into a JSONL or CSV file."""
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
@@ -10,6 +11,8 @@ from tqdm import tqdm
 
 from labeling import formats
 from labeling.models import Project, Question
+
+_T = TypeVar("_T")
 
 
 class Command(BaseCommand):
@@ -50,17 +53,21 @@ class Command(BaseCommand):
         if options["split"]:
             questions = questions.in_split(options["split"])
 
+        # Beside the file, then renamed: a failed export leaves the old file whole.
         aside = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             kind = options["format"] or formats.kind_of(path.name)
+            if path.exists() and not path.is_file():
+                raise CommandError(_("%(file)s is not a file.") % {"file": path})
             with aside.open(
                 "w",
                 encoding="utf-8-sig" if options["bom"] else "utf-8",
                 newline="",
             ) as file:
-                rows = tqdm(questions.rows(), unit=" rows", disable=None)
-                pieces = formats.write(rows, kind=kind, many=project.is_multi_intent)
-                file.writelines(pieces)
+                rows = tqdm(self._counted(questions.rows()), unit=" rows", disable=None)
+                file.writelines(
+                    formats.write(rows, kind=kind, many=project.is_multi_intent)
+                )
             aside.replace(path)
         except formats.Unreadable as error:
             raise CommandError(str(error)) from error
@@ -70,5 +77,11 @@ class Command(BaseCommand):
             aside.unlink(missing_ok=True)
         self.stdout.write(
             _("%(n)s questions written to %(file)s.")
-            % {"n": f"{rows.n:,}", "file": path}
+            % {"n": f"{self._written:,}", "file": path}
         )
+
+    def _counted(self, rows: Iterable[_T]) -> Iterator[_T]:
+        self._written = 0
+        for row in rows:
+            yield row
+            self._written += 1
