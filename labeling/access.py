@@ -49,11 +49,18 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
 """Django permissions a group; which project they apply to is membership's business."""
 
 
-def projects_for(user: Person) -> QuerySet[Project]:
-    """The projects that a person is a member of; all of them for a superuser."""
+def projects_for(
+    user: Person, *, role: str = Membership.Role.ANNOTATOR
+) -> QuerySet[Project]:
+    """The projects in which a person has at least this role; all for a superuser."""
     if getattr(user, "is_superuser", False):
         return Project.objects.all()
-    return Project.objects.filter(memberships__user_id=user.pk)
+    enough = [
+        own for own, rank in _RANK.items() if rank >= _RANK[Membership.Role(role)]
+    ]
+    return Project.objects.filter(
+        memberships__user_id=user.pk, memberships__role__in=enough
+    )
 
 
 def role_in(user: Person, project: Project) -> str | None:

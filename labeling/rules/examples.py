@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from django.db.models import Func, QuerySet, TextField
 from django.db.models.functions import Lower
+from django.db.models.lookups import Contains
 
 from labeling.models import KeywordRule, Question
 from labeling.normalise import normalise
@@ -61,9 +62,9 @@ def _holding(project_id: int, pattern: str) -> QuerySet[Question]:
     questions = Question.objects.exclude(split=Question.Split.TEST).filter(
         project_id=project_id
     )
-    questions = questions.alias(folded=Lower(_Nfkc("text")))
+    folded = Lower(_Nfkc("text"))
     for word in pattern.split():
-        questions = questions.filter(folded__contains=word)
+        questions = questions.filter(Contains(folded, word))
     return questions.prefetch_related("gold").order_by("-id")
 
 

@@ -1,0 +1,157 @@
+"""Admin pages of projects and their members."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import TabularInline
+
+from labeling import access, revision
+from labeling.admin.people import people
+from labeling.admin.scoped import ProjectFilter, Role, ScopedAdmin, project_ids
+from labeling.models import Membership, Project
+
+
+class MemberInline(TabularInline):
+    """A project's members on its page; they are changed on their own page."""
+
+    model = Membership
+    fields = ("user", "role")
+    extra = 0
+    show_change_link = True
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.is_superuser or (
+            obj is not None and obj.pk in project_ids(request, Role.MANAGER)
+        )
+
+
+@admin.register(Project)
+class ProjectAdmin(ScopedAdmin):
+    """Projects; superusers add them, managers set them up."""
+
+    project_path = "id"
+    list_display = ("name", "slug", "is_multi_intent", "created_at")
+    search_fields = ("name", "slug")
+    prepopulated_fields = {"slug": ("name",)}
+    inlines = (MemberInline,)
+    readonly_fields = ("created_at",)
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    "name",
+                    "slug",
+                    "description",
+                    "is_multi_intent",
+                    "guidelines",
+                )
+            },
+        ),
+        (
+            _("Answers"),
+            {
+                "classes": ["tab"],
+                "fields": (
+                    ("low_confidence",),
+                    ("accept_threshold", "accept_threshold_rules"),
+                    ("rule_weight", "model_weight"),
+                ),
+            },
+        ),
+        (
+            _("Labelling"),
+            {
+                "classes": ["tab"],
+                "fields": (
+                    ("overlap", "lease_s"),
+                    ("test_share", "validation_share"),
+                ),
+            },
+        ),
+        (
+            _("Training"),
+            {
+                "classes": ["tab"],
+                "fields": (
+                    ("min_labels_first", "min_labels_next"),
+                    ("retrain_interval_days",),
+                ),
+            },
+        ),
+    )
+
+    def project_id_of(self, obj: Any) -> int:
+        return int(obj.pk)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        # Commands, client apps and artifact folders go by the slug; the labels and
+        # models that exist are of one kind.
+        return (*fields, "slug", "is_multi_intent") if obj else fields
+
+    def get_prepopulated_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return {} if obj else super().get_prepopulated_fields(request, obj)
+
+    def save_model(
+        self, request: HttpRequest, obj: Project, form: Any, change: bool
+    ) -> None:
+        super().save_model(request, obj, form, change)
+        if change and form.changed_data:
+            revision.bump(obj.pk)  # thresholds and weights are live, too
+
+
+class MembershipForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Adds a member, or changes a role."""
+
+    class Meta:
+        model = Membership
+        fields = ("project", "user", "role")
+
+
+@admin.register(Membership)
+class MembershipAdmin(ScopedAdmin):
+    """Who has which role where."""
+
+    form = MembershipForm
+    role_to_view = Role.MANAGER
+    list_display = ("user", "project", "role")
+    list_display_links = ("user",)
+    list_select_related = ("user", "project")
+    list_filter = (ProjectFilter, "role")
+    search_fields = ("user__username",)
+    ordering = ("user__username",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return ("project", "user") if obj else ()
+
+    def formfield_for_foreignkey(
+        self, db_field: Any, request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        if db_field.name == "user":
+            kwargs["queryset"] = active_people()
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def save_model(
+        self, request: HttpRequest, obj: Membership, form: Any, change: bool
+    ) -> None:
+        saved = access.add_member(obj.project, obj.user, role=obj.role)
+        obj.pk = saved.pk
+        obj._state.adding = False
+
+
+def active_people() -> QuerySet[User]:
+    """Who can be made a member."""
+    return people(User.objects.filter(is_active=True)).order_by("username")

@@ -1,0 +1,163 @@
+"""Admin pages of keyword rules: look at what they hit, approve or disable them."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.decorators import display
+
+from labeling import rules
+from labeling.admin import cells
+from labeling.admin.scoped import (
+    IntentFilter,
+    ProjectFilter,
+    Role,
+    ScopedAdmin,
+    signed_in,
+)
+from labeling.models import Intent, KeywordRule
+from labeling.normalise import normalise
+
+_KIND = {
+    KeywordRule.State.CANDIDATE: "info",
+    KeywordRule.State.ACTIVE: "good",
+    KeywordRule.State.DISABLED: "",
+}
+
+
+class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Normalises the keyword, and keeps rule and intent in one project."""
+
+    def clean_pattern(self) -> str:
+        return normalise(self.cleaned_data["pattern"])
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        project = values.get("project") or getattr(self.instance, "project", None)
+        intent: Intent | None = values.get("intent")
+        if intent and project and intent.project_id != project.pk:
+            self.add_error("intent", _("This intent is another project's."))
+        return values
+
+
+@admin.register(KeywordRule)
+class KeywordRuleAdmin(ScopedAdmin):
+    """Candidates wait for a manager; what is approved serves at once."""
+
+    form = RuleForm
+    role_to_view = Role.REVIEWER
+    list_display = (
+        "pattern",
+        "intent_code",
+        "project",
+        "status",
+        "support",
+        "success",
+        "lower_bound",
+        "boost",
+        "hits",
+    )
+    list_select_related = ("project", "intent")
+    list_filter = (
+        ProjectFilter,
+        ("state", ChoicesDropdownFilter),
+        IntentFilter,
+        ("origin", ChoicesDropdownFilter),
+    )
+    search_fields = ("pattern",)
+    ordering = ("-success_low", "-support", "pk")
+    actions = ("approve", "disable")
+    fields = (
+        ("project", "intent"),
+        ("pattern", "boost"),
+        ("status", "origin", "hits"),
+        ("support", "success", "lower_bound"),
+        ("decided_by", "decided_at"),
+    )
+    readonly_fields = (
+        *("status", "origin", "hits", "support", "success", "lower_bound"),
+        *("decided_by", "decided_at"),
+    )
+    change_form_outer_after_template = "admin/labeling/rule_preview.html"
+
+    @display(description=_("intent"), ordering="intent__code")
+    def intent_code(self, obj: KeywordRule) -> str:
+        return cells.codes([obj.intent.code])
+
+    @display(description=_("state"), ordering="state")
+    def status(self, obj: KeywordRule) -> str:
+        state = KeywordRule.State(obj.state)
+        return cells.badge(state.label, _KIND[state])
+
+    @display(description=_("success rate"), ordering="success_rate")
+    def success(self, obj: KeywordRule) -> str:
+        return cells.bar(obj.success_rate)
+
+    @display(description=_("lower bound"), ordering="success_low")
+    def lower_bound(self, obj: KeywordRule) -> str:
+        return cells.percent(obj.success_low)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        return (*fields, "project") if obj else fields
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        if object_id and request.method == "GET":
+            rule = self.get_object(request, object_id)
+            if rule is not None:
+                shown = rules.preview(rule)
+                extra_context = {**(extra_context or {}), "preview": shown}
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def save_model(
+        self, request: HttpRequest, obj: KeywordRule, form: Any, change: bool
+    ) -> None:
+        rules.save(obj)
+        if not change:
+            rules.approve([obj], by=signed_in(request))
+            messages.info(request, _("Rules written by hand are live at once."))
+
+    def delete_model(self, request: HttpRequest, obj: KeywordRule) -> None:
+        rules.delete([obj])
+
+    def delete_queryset(
+        self, request: HttpRequest, queryset: QuerySet[KeywordRule]
+    ) -> None:
+        rules.delete(self.writable(request, queryset))
+
+    @admin.action(description=_("Approve"), permissions=["change"])
+    def approve(self, request: HttpRequest, queryset: QuerySet[KeywordRule]) -> None:
+        n = rules.approve(self.writable(request, queryset), by=signed_in(request))
+        messages.success(
+            request,
+            ngettext(
+                "%(n)d rule approved; it is live.",
+                "%(n)d rules approved; they are live.",
+                n,
+            )
+            % {"n": n},
+        )
+
+    @admin.action(description=_("Disable"), permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[KeywordRule]) -> None:
+        n = rules.disable(self.writable(request, queryset), by=signed_in(request))
+        messages.success(
+            request,
+            ngettext(
+                "%(n)d rule disabled; it no longer answers.",
+                "%(n)d rules disabled; they no longer answer.",
+                n,
+            )
+            % {"n": n},
+        )
