@@ -7,7 +7,6 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 from django.utils.module_loading import import_string
-from django.utils.translation import get_supported_language_variant
 
 from training import bases
 
@@ -47,17 +46,6 @@ def check_environment(
                 f"TUNELOOP_ARTIFACT_STORAGE cannot be loaded: {error}",
                 hint="Name a Django storage class whose package is installed.",
                 id="tuneloop.E003",
-            )
-        )
-    try:
-        get_supported_language_variant(settings.LANGUAGE_CODE)
-    except LookupError:
-        known = ", ".join(code for code, _name in settings.LANGUAGES)
-        found.append(
-            Error(
-                f"TUNELOOP_LANGUAGE is not translated: {settings.LANGUAGE_CODE}",
-                hint=f"Choose one of: {known}.",
-                id="tuneloop.E004",
             )
         )
     if settings.DEBUG and set(settings.ALLOWED_HOSTS) - _LOCAL:
