@@ -9,6 +9,7 @@ from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -211,6 +212,7 @@ UNFOLD: dict[str, Any] = {
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_LANGUAGES": True,
     "DASHBOARD_CALLBACK": "tuneloop.dashboard.fill",
+    "STYLES": [lambda request: static("tuneloop/tuneloop.css")],
     "COLORS": {
         "primary": {
             "50": "#effaf6",
