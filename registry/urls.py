@@ -1,5 +1,10 @@
-"""Addresses of the registry pages."""
+"""Addresses of the registry outside the API: what a load balancer asks."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from registry import health
+
+urlpatterns = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+]

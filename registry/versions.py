@@ -1,4 +1,4 @@
-"""Versions are registered, activated and rolled back; each switch leaves an audit row."""
+"""Versions: registered, activated, rolled back; each switch leaves an audit row."""
 
 from pathlib import Path
 from typing import Any

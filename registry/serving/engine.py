@@ -60,6 +60,8 @@ class Answer:
     """The active version could not answer; rules alone did."""
     truncated: bool = False
     """The text was longer than what the model reads; its end was not looked at."""
+    rule_ids: tuple[int, ...] = ()
+    """The rules that spoke."""
 
     def as_json(self, request_id: object) -> dict[str, Any]:
         """The REST answer."""
@@ -100,31 +102,18 @@ def classify(target: Target, texts: Sequence[str], *, top_k: int = 3) -> list[An
     book = runtime.rulebook(project.pk, project.serving_revision)
     hashes = [text_hash(text) for text in texts]
     gold = _gold(project.pk, hashes)
-    asked = [i for i, hash_ in enumerate(hashes) if hash_ not in gold]
-    said, bundle = _ask(target, [texts[i] for i in asked])
-    said_of = dict(zip(asked, said, strict=True))
-    number = "" if target.number is None else str(target.number)
-    answers = []
-    for i, (text, hash_) in enumerate(zip(texts, hashes, strict=True)):
-        if hash_ in gold:
-            decision = _decide_gold(gold[hash_], book)
-            answers.append(_answer(text, decision, project, book, version=number))
-            continue
-        heard = said_of[i]
-        decision = _decide(text, heard, bundle, project, book, top_k=top_k)
-        degraded = target.version_id is not None and heard is None
-        answers.append(
-            _answer(
-                text,
-                decision,
-                project,
-                book,
-                version="" if degraded else number,
-                degraded=degraded,
-                truncated=heard is not None and heard.was_cut,
-            )
-        )
-    return answers
+    asked = [
+        text for text, hash_ in zip(texts, hashes, strict=True) if hash_ not in gold
+    ]
+    said, bundle = _ask(target, asked)
+    call = _Call(target, book, bundle, top_k)
+    rest = iter(said)
+    return [
+        call.by_gold(text, gold[hash_])
+        if hash_ in gold
+        else call.by_sides(text, next(rest))
+        for text, hash_ in zip(texts, hashes, strict=True)
+    ]
 
 
 def _gold(project_id: int, hashes: list[str]) -> dict[str, list[str]]:
@@ -168,40 +157,81 @@ def _ask(
         return nothing, None
 
 
-def _decide(
-    text: str,
-    said: Said | None,
-    bundle: Bundle | None,
-    project: Project,
-    book: Rulebook,
-    *,
-    top_k: int,
-) -> Decision:
-    hits = book.matcher.match(normalise(text))
-    model: dict[str, float] | None = None
-    thresholds: dict[str, float] = {}
-    if said is not None and bundle is not None:
-        multi = bundle.multi
-        model = _by_code(bundle, said, book)
-        thresholds = {
-            current: limit
-            for code, limit in bundle.thresholds.items()
-            if (current := book.current(code)) is not None
-        }
-    else:
-        multi = project.is_multi_intent
-    candidates = fuse(
-        {code: hit.rule.boost for code, hit in hits.items()},
-        model,
-        rule_weight=project.rule_weight,
-        model_weight=project.model_weight,
-        multi=multi,
-    )
-    accept = (
-        project.accept_threshold_rules if model is None else project.accept_threshold
-    )
-    limits = Limits(accept, top_k, book.fallback, thresholds)
-    return decide(candidates, limits, multi=multi)
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What all texts of one call are answered with."""
+
+    target: Target
+    book: Rulebook
+    bundle: Bundle | None
+    """None where there is no version, or none that can answer."""
+    top_k: int
+
+    def by_gold(self, text: str, codes: list[str]) -> Answer:
+        """The answer of a text that is labelled."""
+        if not codes and self.book.fallback is not None:
+            codes = [self.book.fallback]  # labelled as having no intent
+        intents = [Candidate(code, 1.0, {"gold": 1.0}) for code in codes]
+        return self._answer(text, Decision(intents, Method.GOLD, 1.0, 1.0))
+
+    def by_sides(self, text: str, said: Said | None) -> Answer:
+        """The answer from what the rules and the model say."""
+        project, bundle = self.target.project, self.bundle
+        hits = self.book.matcher.match(normalise(text))
+        model: dict[str, float] | None = None
+        multi, accept = project.is_multi_intent, project.accept_threshold_rules
+        thresholds: dict[str, float] = {}
+        if said is not None and bundle is not None:
+            model = _by_code(bundle, said, self.book)
+            multi, accept = bundle.multi, project.accept_threshold
+            for code, least in bundle.thresholds.items():
+                thresholds[self.book.current(code) or code] = least
+        candidates = fuse(
+            {code: hit.rule.boost for code, hit in hits.items()},
+            model,
+            rule_weight=project.rule_weight,
+            model_weight=project.model_weight,
+            multi=multi,
+        )
+        limits = Limits(accept, self.top_k, self.book.fallback, thresholds)
+        return self._answer(
+            text,
+            decide(candidates, limits, multi=multi),
+            is_degraded=said is None and self.target.version_id is not None,
+            is_cut=said is not None and said.was_cut,
+            rule_ids=tuple(hit.rule.id for hit in hits.values()),
+        )
+
+    def _answer(
+        self,
+        text: str,
+        decision: Decision,
+        *,
+        is_degraded: bool = False,
+        is_cut: bool = False,
+        rule_ids: tuple[int, ...] = (),
+    ) -> Answer:
+        is_known = self.target.number is not None and not is_degraded
+        return Answer(
+            text=text,
+            intents=[
+                {
+                    "code": c.code,
+                    "name": self.book.names.get(c.code, ""),
+                    "confidence": c.confidence,
+                    "sources": dict(c.sources),
+                }
+                for c in decision.intents
+            ],
+            confidence=decision.confidence,
+            margin=decision.margin,
+            method=decision.method,
+            version=str(self.target.number) if is_known else "",
+            needs_review=decision.confidence < self.target.project.low_confidence,
+            degraded=is_degraded,
+            truncated=is_cut,
+            rule_ids=rule_ids,
+        )
 
 
 def _by_code(bundle: Bundle, said: Said, book: Rulebook) -> dict[str, float]:
@@ -218,41 +248,3 @@ def _by_code(bundle: Bundle, said: Said, book: Rulebook) -> dict[str, float]:
         else:  # merged since: exactly one was
             model[current] = min(1.0, model[current] + p)
     return model
-
-
-def _decide_gold(codes: list[str], book: Rulebook) -> Decision:
-    if not codes and book.fallback is not None:
-        codes = [book.fallback]  # labelled as having no intent
-    intents = [Candidate(code, 1.0, {"gold": 1.0}) for code in codes]
-    return Decision(intents, Method.GOLD, 1.0, 1.0)
-
-
-def _answer(
-    text: str,
-    decision: Decision,
-    project: Project,
-    book: Rulebook,
-    *,
-    version: str,
-    degraded: bool = False,
-    truncated: bool = False,
-) -> Answer:
-    return Answer(
-        text=text,
-        intents=[
-            {
-                "code": c.code,
-                "name": book.names.get(c.code, ""),
-                "confidence": c.confidence,
-                "sources": dict(c.sources),
-            }
-            for c in decision.intents
-        ],
-        confidence=decision.confidence,
-        margin=decision.margin,
-        method=decision.method,
-        version=version,
-        needs_review=decision.confidence < project.low_confidence,
-        degraded=degraded,
-        truncated=truncated,
-    )

@@ -12,6 +12,7 @@ from labeling.intake import log_question
 from labeling.models import ApiKey, Project
 from labeling.normalise import text_hash
 from registry.models import ClassificationLog
+from registry.serving import hits
 from registry.serving.engine import Answer
 from registry.serving.fusion import Method
 
@@ -63,6 +64,8 @@ def record(
         if "request_id" in str(error):
             raise RequestIdTaken from error
         raise
+    for entry in entries:
+        hits.count(entry.answer.rule_ids)
 
 
 def recall(project: Project, request_id: UUID) -> ClassificationLog | None:

@@ -39,7 +39,7 @@ class Runtime:
 
     def __init__(self, *, capacity: int) -> None:
         """Holds at most `capacity` bundles, at least one."""
-        self._capacity = max(1, capacity)
+        self.capacity = max(1, capacity)
         self._lock = threading.Lock()
         self._bundles: OrderedDict[int, Bundle] = OrderedDict()
         self._rulebooks: dict[int, Rulebook] = {}
@@ -65,7 +65,7 @@ class Runtime:
             with self._lock:
                 self._failures.pop(version_id, None)
                 self._bundles[version_id] = bundle
-                while len(self._bundles) > self._capacity:
+                while len(self._bundles) > self.capacity:
                     # Requests that still run on it keep it until they end.
                     self._bundles.popitem(last=False)
             return bundle

@@ -1,0 +1,57 @@
+"""What clients say of answers: right or wrong, and what would have been right."""
+
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Value
+from django.db.models.functions import Greatest
+from django.utils.translation import gettext as _
+
+from labeling import taxonomy
+from labeling.models import Project, Question
+from registry.models import ClassificationLog, Feedback
+
+_HEAD_OF_QUEUE = 2.0
+"""Above every priority that confidence and traffic give."""
+
+
+class UnknownRequest(LookupError):
+    """No answer of the project has this request id."""
+
+
+def give(
+    project: Project, request_id: UUID, *, verdict: str, intent_code: str | None
+) -> Feedback:
+    """Keeps a client's verdict; a later one on the same answer replaces it.
+
+    A question that was answered wrong goes to the head of the labelling queue, if it
+    waits for a label.
+
+    Args:
+        project: Whose answer it was.
+        request_id: From the answer.
+        verdict: "right" or "wrong".
+        intent_code: The intent that would have been right, if the client knows.
+
+    Raises:
+        UnknownRequest: There is no such answer.
+        labeling.taxonomy.UnknownIntent: The code names no intent in use.
+    """
+    logged = ClassificationLog.objects.filter(
+        project=project, request_id=request_id
+    ).first()
+    if logged is None:
+        raise UnknownRequest(_("No answer of this project has this request id."))
+    intent = None
+    if intent_code is not None:
+        (intent,) = taxonomy.resolve_codes(project, [intent_code])
+    with transaction.atomic():
+        given, _created = Feedback.objects.update_or_create(
+            log=logged,
+            defaults={"verdict": Feedback.Verdict(verdict), "intent": intent},
+        )
+        if verdict == Feedback.Verdict.WRONG and logged.question_id is not None:
+            Question.objects.filter(
+                pk=logged.question_id, state=Question.State.OPEN
+            ).update(priority=Greatest("priority", Value(_HEAD_OF_QUEUE)))
+    return given
