@@ -4,14 +4,15 @@ from typing import Any
 
 from django import template
 
-from labeling.admin import cells
-
 register = template.Library()
 
 
 @register.filter
 def percent(share: float | None, digits: int = 1) -> str:
     """A share from 0 to 1 as "93.4 %"; a dash for None."""
+    # Not above: unfold.admin is still being imported when tag libraries are looked for.
+    from labeling.admin import cells
+
     return cells.percent(share, digits=digits)
 
 
