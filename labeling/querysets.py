@@ -87,8 +87,7 @@ class QuestionQuerySet(models.QuerySet["Question"]):
             .order_by("code")
             .values("code")
         )
-        rows = self.annotate(codes=ArraySubquery(codes)).values_list(
-            "text", "state", "codes"
-        )
+        questions = self.prefetch_related(None).annotate(codes=ArraySubquery(codes))
+        rows = questions.values_list("text", "state", "codes")
         for text, state, gold in rows.iterator(chunk_size=5000):
             yield text, gold if state == "labelled" else None

@@ -18,6 +18,7 @@ from labeling.admin.scoped import (
     ReadOnlyAdmin,
     ScopedFilter,
 )
+from labeling.exchange import QuestionExchange
 from labeling.models import Annotation, GoldLabel, Question
 
 SEARCHED = 200_000
@@ -125,7 +126,7 @@ class AnnotationInline(_ReadOnlyInline):
 
 
 @admin.register(Question)
-class QuestionAdmin(ReadOnlyAdmin):
+class QuestionAdmin(QuestionExchange, ReadOnlyAdmin):
     """Questions are made by intake and labelled in the queue; here they are found."""
 
     list_display = (
