@@ -1,0 +1,112 @@
+"""The sidebar: the loop, what it is set up with, and what to watch."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse_lazy
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+_Permission = Callable[[HttpRequest], bool]
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    """Unfold's navigation: three groups; a person sees what they may open."""
+    groups = _groups()
+    for group in groups:
+        group["items"] = [item for item in group["items"] if _leads_somewhere(item)]
+    return groups
+
+
+def _leads_somewhere(item: dict[str, Any]) -> bool:
+    try:
+        str(item["link"])
+    except NoReverseMatch:
+        return False
+    return True
+
+
+def _groups() -> list[dict[str, Any]]:
+    return [
+        {
+            "title": _("Loop"),
+            "items": [
+                _item(_("Dashboard"), "space_dashboard", "admin:index"),
+                _item(
+                    _("Label"),
+                    "label",
+                    "labeling:queue",
+                    _may("labeling.view_question"),
+                ),
+                _page(_("Questions"), "forum", "labeling", "question"),
+                _page(_("Rules"), "rule", "labeling", "keywordrule"),
+                _page(_("Training"), "model_training", "training", "trainingbatch"),
+                _page(_("Versions"), "deployed_code", "registry", "version"),
+            ],
+        },
+        {
+            "title": _("Set-up"),
+            "separator": True,
+            "items": [
+                _page(_("Projects"), "folder", "labeling", "project"),
+                _page(_("Intents"), "sell", "labeling", "intent"),
+                _page(_("Members"), "group", "labeling", "membership"),
+                _page(_("API keys"), "key", "labeling", "apikey"),
+                _page(_("Accounts"), "person", "auth", "user"),
+            ],
+        },
+        {
+            "title": _("Watch"),
+            "separator": True,
+            "items": [
+                _page(
+                    _("Classification log"),
+                    "receipt_long",
+                    "registry",
+                    "classificationlog",
+                ),
+                _page(_("Serving"), "dns", "registry", "servingprocess"),
+                _page(_("Activations"), "history", "registry", "activation"),
+                _page(_("Annotations"), "edit_note", "labeling", "annotation"),
+                _page(_("Datasets"), "dataset", "labeling", "dataset"),
+                _item(
+                    _("Job queues"),
+                    "work",
+                    "admin:django_rq_dashboard_changelist",
+                    _is_superuser,
+                ),
+            ],
+        },
+    ]
+
+
+def _item(
+    title: str | Promise,
+    icon: str,
+    url_name: str,
+    permission: _Permission | None = None,
+) -> dict[str, Any]:
+    item: dict[str, Any] = {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(url_name),
+    }
+    if permission is not None:
+        item["permission"] = permission
+    return item
+
+
+def _page(title: str | Promise, icon: str, app: str, model: str) -> dict[str, Any]:
+    """A model's list, for whoever may view it."""
+    return _item(
+        title, icon, f"admin:{app}_{model}_changelist", _may(f"{app}.view_{model}")
+    )
+
+
+def _may(permission: str) -> _Permission:
+    return lambda request: request.user.has_perm(permission)
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    return bool(request.user.is_superuser)
