@@ -1,6 +1,9 @@
 """How a web process is started: granian, WSGI, a fixed number of threads."""
 
+import os
 import sys
+
+from django.conf import settings
 
 THREADS = 16
 """Requests that one web process works on at the same time; each thread keeps one
@@ -8,7 +11,7 @@ database connection."""
 
 
 def command(*, host: str, port: int, processes: int) -> list[str]:
-    """The command line of a web server; set TUNELOOP_ROLE=web in its environment.
+    """The command line of a web server, to be run in `environment()`.
 
     Args:
         host: Address to listen on.
@@ -23,3 +26,14 @@ def command(*, host: str, port: int, processes: int) -> list[str]:
         *("--no-ws", "--no-access-log"),
         "tuneloop.wsgi:application",
     ]
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, made fit for a web process."""
+    sources = [str(settings.BASE_DIR), str(settings.BASE_DIR / "platform")]
+    inherited = filter(None, [os.environ.get("PYTHONPATH")])
+    return {
+        **os.environ,
+        "TUNELOOP_ROLE": "web",
+        "PYTHONPATH": os.pathsep.join([*sources, *inherited]),
+    }

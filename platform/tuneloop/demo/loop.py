@@ -1,10 +1,9 @@
 """Takes the sample project once round the loop and says what came of it."""
 
-import os
 import socket
 import subprocess
+import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,7 +34,7 @@ FAST_INTENTS = 12
 """Intents that `--fast` keeps, the pair and the fallback among them."""
 
 FAST_RECIPES: Mapping[str, Mapping[str, str]] = {
-    "first": {"frozen_layers": "0.5", "max_steps": "60"},
+    "first": {"frozen_layers": "0.5", "min_steps": "60", "max_steps": "60"},
     "incremental": {},
 }
 """What `--fast` overrides: same models, fewer steps."""
@@ -164,7 +163,9 @@ def _divide(
         fallback = [i.code for i in sample.intents() if i.is_fallback]
         others = [c for c in codes if c not in {*PAIR, *fallback}]
         codes = [*PAIR, *fallback, *others[: FAST_INTENTS - len(PAIR) - len(fallback)]]
-    labelled, unlabelled, starved = [], [], dict.fromkeys(PAIR, STARVED_TO)
+    labelled: list[sample.SampleQuestion] = []
+    unlabelled: list[sample.SampleQuestion] = []
+    starved = dict.fromkeys(PAIR, STARVED_TO)
     for question in sample.questions():
         if question.intent not in codes:
             continue
@@ -252,7 +253,8 @@ def _wait_until(
 
 
 def _test_metrics(version: Version) -> Mapping[str, Any]:
-    return evaluation.evaluate(version).metrics
+    metrics: Mapping[str, Any] = evaluation.evaluate(version).metrics
+    return metrics
 
 
 def _mean_f1(metrics: Mapping[str, Any], counts: Callable[[str], bool]) -> float:
@@ -278,10 +280,14 @@ def _web_server(report: Callable[[str], None]) -> Iterator[int]:
         port: int = probe.getsockname()[1]
     report(_("Starting a web server"))
     server = subprocess.Popen(
-        web.command(host="127.0.0.1", port=port, processes=1),
-        env={**os.environ, "TUNELOOP_ROLE": "web"},
+        # Tied to this process: a killed demo leaves no server behind.
+        [
+            *(sys.executable, "-m", "tuneloop.embedded.parent"),
+            *web.command(host="127.0.0.1", port=port, processes=1),
+        ],
+        env=web.environment(),
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     try:
         _wait_for(server, f"http://127.0.0.1:{port}/readyz")

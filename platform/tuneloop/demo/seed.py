@@ -1,5 +1,7 @@
 """Fills a project with the sample questions, part of them labelled."""
 
+import time
+import uuid
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from random import Random
@@ -88,7 +90,8 @@ def seed(report: Callable[[str], None]) -> None:
         return
     report("Sample project: questions of a food factory's staff …")
     project = create_project(sample.SLUG, name=f"{sample.NAME_ZH} / {sample.NAME_EN}")
-    known, open_ = [], []
+    known: list[sample.SampleQuestion] = []
+    open_: list[sample.SampleQuestion] = []
     for question in sample.questions():
         held_out = split(project, question.text) != "train"
         half = int(text_hash(question.text)[-1], 16) % 2 == 0
@@ -105,6 +108,10 @@ def replay_traffic(project: Project, count: int) -> None:
     now = timezone.now()
     moments = sorted(now - timedelta(days=10 * random.random()) for _ in range(count))
     texts = list(sample.traffic(count, seed=7))
+    target = engine.target_of(project)
     for at, text in zip(moments, texts, strict=True):
-        answers = engine.classify(project, [text])
-        journal.write(project.pk, answers, client=None, at=at)
+        began = time.perf_counter()
+        (answer,) = engine.classify(target, [text])
+        latency_ms = (time.perf_counter() - began) * 1000
+        entry = journal.Entry(uuid.uuid4(), answer, latency_ms)
+        journal.record(project, [entry], client=None, at=at)
