@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from labeling import revision
+from labeling import revision, rules
 from labeling.models import Intent, IntentAlias, KeywordRule, Project
 
 
@@ -93,11 +93,9 @@ def retire(intent: Intent, *, by: User | None) -> Intent:
     if not Intent.objects.filter(pk=intent.pk, retired_at=None).update(retired_at=now):
         return intent
     intent.retired_at = now
-    KeywordRule.objects.filter(intent=intent, state=KeywordRule.State.ACTIVE).update(
-        state=KeywordRule.State.DISABLED, decided_by=by, decided_at=now
-    )
+    if not rules.disable(intent.rules.filter(state=KeywordRule.State.ACTIVE), by=by):
+        revision.bump(intent.project_id)
     _audit(intent, by, _("Retired."))
-    revision.bump(intent.project_id)
     return intent
 
 

@@ -85,7 +85,7 @@ def label_all(start, project, *, count):
     go(processes)
     done = []
     for process in processes:
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=240)
         assert process.returncode == 0
         done.append([int(line) for line in output.split()])
     return done
