@@ -18,3 +18,9 @@ if "TUNELOOP_UP" in os.environ and (master := multiprocessing.parent_process()):
     die_with_parent(parent_pid=master.pid)
 
 application = get_wsgi_application()
+
+if multiprocessing.parent_process() is not None:
+    # A process of the server, not its master: loads what it will be asked for.
+    from registry.serving import listener
+
+    listener.start()

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 
 from labeling.models import Project
-from registry import versions
+from registry import artifacts, versions
 from registry.models import Activation, Version
 from tests.makers import make_person, make_project
 from tests.registry.makers import make_version
@@ -69,8 +69,6 @@ class TestOneAtATime:
         assert history(project) == [("activate", 1)]
 
     def test_damaged_files_are_not_activated(self) -> None:
-        from registry import artifacts
-
         project = make_project()
         make_version(project, active=True)
         broken = make_version(project)
@@ -78,6 +76,16 @@ class TestOneAtATime:
         with pytest.raises(artifacts.MissingArtifact):
             versions.activate(broken, by=None)
         assert states(project) == {1: "active", 2: "candidate"}
+
+    def test_files_that_rot_are_not_activated(self) -> None:
+        version = make_version(make_project())
+        path = artifacts.open_verified(version) / "tokenizer.json"
+        content = path.read_bytes()
+        path.unlink()
+        path.write_bytes(content + b" ")
+        artifacts._verified.clear()  # as a process that has not seen them before
+        with pytest.raises(artifacts.CorruptArtifact, match=r"tokenizer\.json"):
+            versions.activate(version, by=None)
 
     def test_rolling_back_goes_further_back_each_time(self) -> None:
         project = make_project()

@@ -1,0 +1,111 @@
+"""A real web server on loopback: granian, two processes, this test's database."""
+
+import http.client
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from django.db import connection
+
+from registry.models import ServingProcess
+
+_STARTS_S = 60.0
+
+
+class Server:
+    """Where it listens, and which processes serve."""
+
+    def __init__(self, port: int, process: "subprocess.Popen[bytes]") -> None:
+        self.port = port
+        self.process = process
+
+    def rows(self) -> list[ServingProcess]:
+        """What the processes that live say of themselves."""
+        cursor = connection.cursor()
+        cursor.execute("SELECT now() - interval '2.5 s'")
+        return list(ServingProcess.objects.filter(seen_at__gt=cursor.fetchone()[0]))
+
+    def client(self, secret: str) -> "HttpClient":
+        return HttpClient(self.port, secret)
+
+
+class HttpClient:
+    """One kept connection, as a client app has."""
+
+    def __init__(self, port: int, secret: str) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self._headers = {
+            "Authorization": f"Api-Key {secret}",
+            "Content-Type": "application/json",
+        }
+
+    def post(self, path: str, body: Any) -> tuple[int, Any]:
+        """Status and JSON; raises OSError or HTTPException when the server is gone."""
+        try:
+            self._connection.request(
+                "POST", f"/api/v1/{path}", json.dumps(body), self._headers
+            )
+            response = self._connection.getresponse()
+            return response.status, json.loads(response.read())
+        except BaseException:
+            self._connection.close()  # the next call opens a new one
+            raise
+
+    def get(self, path: str) -> tuple[int, Any]:
+        self._connection.request("GET", path)
+        response = self._connection.getresponse()
+        return response.status, json.loads(response.read())
+
+
+@contextmanager
+def serve(
+    env: dict[str, str], log: Path, *, processes: int = 2, threads: int = 8
+) -> Iterator[Server]:
+    """Runs the web server until the block ends; yields when every process is ready."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        *(sys.executable, "-m", "granian", "--interface", "wsgi"),
+        *("--host", "127.0.0.1", "--port", str(port)),
+        *("--workers", str(processes), "--blocking-threads", str(threads)),
+        *("--respawn-failed-workers", "--respawn-interval", "0.5"),
+        *("--workers-kill-timeout", "4", "--no-ws", "--no-access-log"),
+        "tuneloop.wsgi:application",
+    ]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, env=env, stdout=out, stderr=out)
+        server = Server(port, process)
+        try:
+            deadline = time.monotonic() + _STARTS_S
+            while not _is_up(server, processes):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise AssertionError(log.read_text(errors="replace")[-3000:])
+                time.sleep(0.1)
+            yield server
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _is_up(server: Server, processes: int) -> bool:
+    if len(server.rows()) < processes:
+        return False
+    try:
+        # Each connection may reach another process.
+        return all(
+            HttpClient(server.port, "").get("/readyz")[0] == 200
+            for _ in range(4 * processes)
+        )
+    except OSError:
+        return False
