@@ -4,12 +4,14 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.homes import ROOT, newcomer, temporary_home
+
 _home: Path | None = None
 
 
@@ -78,12 +80,10 @@ def process_env(transactional_db: Any) -> dict[str, str]:
 
 
 @pytest.fixture
-def clean_env(tmp_path: Path) -> dict[str, str]:
-    """The environment of a newcomer: an empty data folder and no servers named."""
-    gone = ("DATABASE_URL", "REDIS_URL", "TUNELOOP_SECRET_KEY")
-    env = {k: v for k, v in os.environ.items() if k not in gone}
-    env["TUNELOOP_HOME"] = str(tmp_path / "home")
-    return env
+def clean_env() -> Iterator[dict[str, str]]:
+    """The environment of a newcomer whose data folder is not there yet."""
+    with temporary_home() as folder:
+        yield newcomer(folder / "home")
 
 
 @pytest.fixture

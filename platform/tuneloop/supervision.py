@@ -7,8 +7,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +23,6 @@ _MARK = "TUNELOOP_UP"
 """Set for everything that `up` starts: what carries it must not outlive `up`."""
 
 _EXIT = re.compile(r"exited: (\S+) \((.*); not expected\)")
-_GIVEN_UP = re.compile(r"gave up: (\S+) entered FATAL state")
 
 
 @dataclass(frozen=True)
@@ -45,48 +42,61 @@ class Supervisor:
         self._home = home
         self._programs = programs
         self._mark = f"{os.getpid()}.{secrets.token_hex(4)}"
-        self._process: subprocess.Popen[str] | None = None
-        self._stopping = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._read_up_to = 0
 
-    def start(self, report: Callable[[str], None]) -> None:
-        """Starts all programs.
-
-        Args:
-            report: Is told in one line of each program that ended unexpectedly.
-        """
+    def start(self) -> None:
+        """Starts all programs."""
         config = self._home / "run" / "supervisord.conf"
         config.write_text(self._config())
-        me = os.getpid()
+        own_log = self._log("supervisord")
+        self._read_up_to = own_log.stat().st_size if own_log.exists() else 0
         # The programs find the code also where it was not installed.
         sources = [str(settings.BASE_DIR), str(settings.BASE_DIR / "platform")]
-        environment = {
-            **os.environ,
-            _MARK: self._mark,
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONPATH": os.pathsep.join(
-                [*sources, *filter(None, [os.environ.get("PYTHONPATH")])]
-            ),
-        }
+        inherited = filter(None, [os.environ.get("PYTHONPATH")])
+        me = os.getpid()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(config)],
-            env=environment,
+            env={
+                **os.environ,
+                _MARK: self._mark,
+                "PYTHONUNBUFFERED": "1",
+                "PYTHONPATH": os.pathsep.join([*sources, *inherited]),
+            },
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            # It writes its log file too. A pipe to us would break when we are killed,
+            # and take it down before it has stopped its programs.
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             # Ctrl-C reaches `up` alone, which then stops the rest in order.
             start_new_session=True,
             preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent_pid=me),
         )
-        threading.Thread(target=self._watch, args=(report,), daemon=True).start()
 
     def is_running(self) -> bool:
         """Whether supervisord itself lives."""
         return self._process is not None and self._process.poll() is None
 
+    def news(self) -> list[str]:
+        """One line for each program that ended unexpectedly since the last call."""
+        own_log = self._log("supervisord")
+        if not own_log.exists():
+            return []
+        if own_log.stat().st_size < self._read_up_to:
+            self._read_up_to = 0  # a new file: the old one had its full size
+        with own_log.open(errors="replace") as file:
+            file.seek(self._read_up_to)
+            lines = file.readlines()
+            self._read_up_to = file.tell()
+        found = [match for line in lines if (match := _EXIT.search(line))]
+        return [
+            _("%(program)s ended (%(how)s) and is started again; see %(log)s")
+            % {"program": match[1], "how": match[2], "log": self._log(match[1])}
+            for match in found
+        ]
+
     def stop(self) -> None:
         """Stops all programs, kills what does not stop, and leaves nothing behind."""
-        self._stopping = True
         if self._process is not None:
             self._process.terminate()
             try:
@@ -105,27 +115,6 @@ class Supervisor:
             return bool(process.environ().get(_MARK) == self._mark)
         except (psutil.Error, OSError):
             return False
-
-    def _watch(self, report: Callable[[str], None]) -> None:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if self._stopping:
-                continue  # but read on: a full pipe would stop supervisord
-            if found := _EXIT.search(line):
-                report(
-                    _("%(program)s ended (%(how)s) and was started again; see %(log)s")
-                    % {
-                        "program": found[1],
-                        "how": found[2],
-                        "log": self._log(found[1]),
-                    }
-                )
-            elif found := _GIVEN_UP.search(line):
-                report(
-                    _("%(program)s does not start; see %(log)s")
-                    % {"program": found[1], "log": self._log(found[1])}
-                )
 
     def _log(self, program: str) -> Path:
         return self._home / "logs" / f"{program}.log"

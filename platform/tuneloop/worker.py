@@ -33,6 +33,15 @@ class Worker(rq.Worker):
         }
         super().__init__(*args, **kwargs)
 
+    def work(self, *args: Any, **kwargs: Any) -> bool:
+        """Works until told to stop; however that ends, no job's programs live on."""
+        try:
+            return bool(super().work(*args, **kwargs))
+        finally:
+            # RQ leaves a running job alone when it gives up, say, on a lost queue.
+            if self.horse_pid and not self._is_horse:
+                self.kill_horse()
+
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """Runs in the forked child: it must not train on after a killed worker."""
         die_with_parent(signal.SIGKILL, parent_pid=self.pid)

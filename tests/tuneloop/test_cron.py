@@ -65,10 +65,11 @@ def test_survives_an_outage_of_the_queue(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = scheduler()
-    nowhere = Queue("default", connection=Redis(port=1))
+    gone = Redis(port=1, retry=None)
+    nowhere = Queue("default", connection=gone)
     with monkeypatch.context() as patch:
         patch.setattr(cron, "get_queue", lambda *args, **kwargs: nowhere)
-        patch.setattr(made, "connection", Redis(port=1))
+        patch.setattr(made, "connection", gone)
         made.enqueue_jobs()
         made.save()
         made.heartbeat()

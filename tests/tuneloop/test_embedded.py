@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,12 +13,11 @@ import psycopg
 import pytest
 import redis
 
+from tests.homes import ROOT, temporary_home
 from tuneloop.embedded.keeper import server_for
 from tuneloop.embedded.locks import is_locked, try_lock, wait_lock
 from tuneloop.embedded.paths import make_private_folder, run_file, socket_folder
 from tuneloop.embedded.share import ServiceError, Share
-
-ROOT = Path(__file__).resolve().parents[2]
 
 USER = """
 import sys
@@ -82,9 +80,10 @@ def command(process: psutil.Process) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home() -> Iterator[Path]:
     """One data folder for the module: making a database takes a while."""
-    return tmp_path_factory.mktemp("home")
+    with temporary_home() as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -243,23 +242,22 @@ def test_a_start_waits_until_the_old_server_has_finished(home: Path) -> None:
 
 
 @pytest.mark.parametrize("service", ["postgres", "valkey"])
-def test_a_data_folder_may_have_any_name_and_length(
-    tmp_path: Path, service: str
-) -> None:
-    home = tmp_path / "a b%20+'ü 数据" / ("long" * 30)
-    home.mkdir(parents=True)
-    share = Share(service, home)
-    address = share.acquire()
-    sockets = server_for(service, home).sockets
-    try:
-        if service == "postgres":
-            psycopg.connect(address).close()
-        else:
-            assert redis.Redis.from_url(address).ping()
-        assert sockets.stat().st_mode & 0o077 == 0
-    finally:
-        share.release()
-    assert not sockets.exists()
+def test_a_data_folder_may_have_any_name_and_length(service: str) -> None:
+    with temporary_home() as folder:
+        home = folder / "a b%20+'ü 数据" / ("long" * 30)
+        home.mkdir(parents=True)
+        share = Share(service, home)
+        address = share.acquire()
+        sockets = server_for(service, home).sockets
+        try:
+            if service == "postgres":
+                psycopg.connect(address).close()
+            else:
+                assert redis.Redis.from_url(address).ping()
+            assert sockets.stat().st_mode & 0o077 == 0
+        finally:
+            share.release()
+        assert not sockets.exists()
 
 
 def test_django_reads_the_addresses(home: Path) -> None:
@@ -307,15 +305,14 @@ def test_an_ordinary_user_has_servers_too() -> None:
     import pwd
 
     nobody = pwd.getpwnam("nobody")
-    with tempfile.TemporaryDirectory() as folder:
-        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    with temporary_home() as home:
+        os.chown(home, nobody.pw_uid, nobody.pw_gid)
         kwargs = {
             "user": nobody.pw_uid,
             "group": nobody.pw_gid,
             "extra_groups": [],
-            "cwd": folder,
+            "cwd": home,
         }
-        home = Path(folder)
         user = start_user("postgres", home, **kwargs)
         assert user.stdout is not None
         assert user.stdout.readline().startswith("postgresql://")

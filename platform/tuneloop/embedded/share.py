@@ -57,6 +57,8 @@ class Share:
         Raises:
             ServiceError: The server did not start.
         """
+        if self._keeper is not None:
+            self._keeper.poll()  # reaps it, if it was ours and has ended
         if is_locked(self._file("keeper")) and self._file("url").exists():
             return False
         starting = wait_lock(self._file("start"), timeout_s=_START_S)

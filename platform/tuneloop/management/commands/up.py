@@ -66,7 +66,7 @@ class Command(BaseCommand):
         supervisor = Supervisor(settings.HOME, _programs(options))
         try:
             password = self._prepare(demo=options["demo"])
-            supervisor.start(self._warn)
+            supervisor.start()
             self._wait_for_web(supervisor, address)
             self._say(_("Tuneloop runs at %s") % address)
             if password:
@@ -117,6 +117,8 @@ class Command(BaseCommand):
         """Until Ctrl-C: supervisord looks after the programs, this after the rest."""
         while supervisor.is_running():
             time.sleep(_LOOK_EVERY_S)
+            for line in supervisor.news():
+                self._warn(line)
             try:
                 for service in embedded.revive():
                     self._warn(_("%s was started again") % service)
