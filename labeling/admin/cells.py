@@ -1,9 +1,11 @@
 """Small pieces of HTML that admin lists and pages show in their cells."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
-from django.utils.formats import number_format
+from django.utils import timezone
+from django.utils.formats import date_format, number_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
@@ -49,6 +51,14 @@ def predicted(answer: list[dict[str, Any]] | None) -> SafeString:
         ", ".join(f"{o['code']} {percent(o.get('confidence'))}" for o in others),
         best["code"],
     )
+
+
+def moment(at: datetime | None) -> SafeString:
+    """A date and time in the reader's short format, on one line."""
+    if at is None:
+        return NOTHING
+    shown = date_format(timezone.localtime(at), "SHORT_DATETIME_FORMAT")
+    return format_html('<span class="tl-moment">{}</span>', shown)
 
 
 def badge(text: Any, kind: str = "") -> SafeString:

@@ -64,8 +64,7 @@ class IntentAdmin(ScopedAdmin):
         "name",
         "project",
         "labelled",
-        "is_fallback",
-        "retired_at",
+        "use",
     )
     list_select_related = ("project", "parent")
     list_filter = (ProjectFilter, InUseFilter)
@@ -89,6 +88,14 @@ class IntentAdmin(ScopedAdmin):
     @display(description=_("labels"), ordering="labelled")
     def labelled(self, obj: Any) -> int:
         return int(obj.labelled)
+
+    @display(description=_("use"))
+    def use(self, obj: Intent) -> str:
+        if obj.retired_at:
+            return cells.badge(_("Retired"))
+        if obj.is_fallback:
+            return cells.badge(_("Fallback"), "info")
+        return cells.badge(_("In use"), "good")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ("project",) if obj else ()

@@ -137,7 +137,7 @@ class QuestionAdmin(QuestionExchange, ReadOnlyAdmin):
         "status",
         "split",
         "occurrences",
-        "last_seen",
+        "seen",
     )
     list_filter = (
         ProjectFilter,
@@ -201,6 +201,10 @@ class QuestionAdmin(QuestionExchange, ReadOnlyAdmin):
     @display(description=_("confidence"), ordering="confidence")
     def confidence_bar(self, obj: Question) -> str:
         return cells.bar(obj.confidence, low=obj.project.low_confidence)
+
+    @display(description=_("last seen"))
+    def seen(self, obj: Question) -> str:
+        return cells.moment(obj.last_seen)
 
     @display(description=_("state"))
     def status(self, obj: Question) -> str:

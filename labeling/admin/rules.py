@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
-from unfold.decorators import display
+from unfold.decorators import action, display
 
 from labeling import rules
 from labeling.admin import cells
@@ -32,6 +32,13 @@ _KIND = {
 
 class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
     """Normalises the keyword, and keeps rule and intent in one project."""
+
+    class Meta:
+        help_texts = {
+            "pattern": _(
+                "Found anywhere in Chinese; as whole words where a script has spaces."
+            )
+        }
 
     def clean_pattern(self) -> str:
         return normalise(self.cleaned_data["pattern"])
@@ -72,6 +79,7 @@ class KeywordRuleAdmin(ScopedAdmin):
     search_fields = ("pattern",)
     ordering = ("-success_low", "-support", "pk")
     actions = ("approve", "disable")
+    actions_submit_line = ("approve_this", "disable_this")
     fields = (
         ("project", "intent"),
         ("pattern", "boost"),
@@ -120,13 +128,37 @@ class KeywordRuleAdmin(ScopedAdmin):
                 extra_context = {**(extra_context or {}), "preview": shown}
         return super().changeform_view(request, object_id, form_url, extra_context)
 
+    def get_actions_submit_line(self, request: HttpRequest, object_id: Any) -> Any:
+        """Offers what would change the rule's state."""
+        state = KeywordRule.State.ACTIVE
+        is_active = KeywordRule.objects.filter(pk=object_id, state=state).exists()
+        useless = "approve_this" if is_active else "disable_this"
+        return [
+            one
+            for one in super().get_actions_submit_line(request, object_id)
+            if not one.action_name.endswith(useless)
+        ]
+
     def save_model(
         self, request: HttpRequest, obj: KeywordRule, form: Any, change: bool
     ) -> None:
-        rules.save(obj)
+        if form.changed_data or not change:
+            rules.save(obj)
         if not change:
             rules.approve([obj], by=signed_in(request))
             messages.info(request, _("Rules written by hand are live at once."))
+            return
+        for one in self.get_actions_submit_line(request, obj.pk):
+            if one.action_name in request.POST:
+                one.method(request, obj)
+
+    @action(description=_("Save and approve"))
+    def approve_this(self, request: HttpRequest, obj: KeywordRule) -> None:
+        self.approve(request, KeywordRule.objects.filter(pk=obj.pk))
+
+    @action(description=_("Save and disable"))
+    def disable_this(self, request: HttpRequest, obj: KeywordRule) -> None:
+        self.disable(request, KeywordRule.objects.filter(pk=obj.pk))
 
     def delete_model(self, request: HttpRequest, obj: KeywordRule) -> None:
         rules.delete([obj])

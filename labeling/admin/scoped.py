@@ -91,6 +91,14 @@ class ScopedAdmin(ModelAdmin):
         mine = project_ids(request, self.role_to_view)
         return rows.filter(**{f"{self.project_path}__in": mine})
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        page = super().get_changelist_instance(request)
+        is_narrowed = page.query or page.has_active_filters
+        if not is_narrowed or getattr(page.paginator, "is_capped", False):
+            # Unfold's title then says nothing of "results"; the footer says enough.
+            page.full_result_count = page.result_count
+        return page
+
     def project_id_of(self, obj: Any) -> int:
         """The project that a row belongs to."""
         *parts, last = self.project_path.split("__")

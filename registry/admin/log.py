@@ -46,7 +46,7 @@ class ClassificationLogAdmin(ReadOnlyAdmin):
 
     role_to_view = Role.MANAGER
     list_display = (
-        "created_at",
+        "at",
         "short_text",
         "answer",
         "confidence_bar",
@@ -56,7 +56,7 @@ class ClassificationLogAdmin(ReadOnlyAdmin):
         "client",
         "review",
     )
-    list_display_links = ("created_at",)
+    list_display_links = ("at",)
     list_select_related = ("client", "project")
     list_filter = (ProjectFilter, ReviewFilter)
     search_fields = ("text",)
@@ -68,7 +68,7 @@ class ClassificationLogAdmin(ReadOnlyAdmin):
         ("request_id", "created_at"),
         "text",
         "answers",
-        ("confidence_bar", "review"),
+        ("confidence_bar", "review", "degraded", "truncated"),
         ("method", "version", "milliseconds"),
         ("project", "client"),
         "question",
@@ -89,6 +89,10 @@ class ClassificationLogAdmin(ReadOnlyAdmin):
             request, queryset, search_term
         )
         return found
+
+    @display(description=_("at"))
+    def at(self, obj: ClassificationLog) -> str:
+        return cells.moment(obj.created_at)
 
     @display(description=_("text"))
     def short_text(self, obj: ClassificationLog) -> str:
