@@ -1,4 +1,8 @@
-"""The SQL of an import: a chunk of rows in a temporary table, then set-based writes."""
+"""The SQL of an import: a chunk of rows in a temporary table, then set-based writes.
+
+Questions are found by `LATERAL (… LIMIT 1)`: an index lookup for each row of the chunk.
+A plain join would read the whole table for each chunk once it is large.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -103,15 +107,20 @@ def label_unlabelled(
         WITH settled AS (
             UPDATE labeling_question q
             SET state = 'labelled', labelled_at = %(now)s, trained_in = ''
-            FROM labeling_import r
-            WHERE q.project_id = %(project)s AND q.text_hash = r.hash
-                AND r.intents IS NOT NULL AND q.state IN ('open', 'skipped')
-            RETURNING q.id, r.intents
+            WHERE q.state IN ('open', 'skipped') AND q.id = ANY (ARRAY(
+                SELECT found.id FROM labeling_import r CROSS JOIN LATERAL (
+                    SELECT id FROM labeling_question
+                    WHERE project_id = %(project)s AND text_hash = r.hash LIMIT 1
+                ) found
+                WHERE r.intents IS NOT NULL
+            ))
+            RETURNING q.id, q.text_hash
         ), gold AS (
             INSERT INTO labeling_goldlabel (
                 question_id, intent_id, source, set_by_id, set_at)
             SELECT s.id, intent, 'import', %(by)s, %(now)s
-            FROM settled s CROSS JOIN unnest(s.intents) intent
+            FROM settled s JOIN labeling_import r ON r.hash = s.text_hash
+            CROSS JOIN unnest(r.intents) intent
             ON CONFLICT (question_id, intent_id) DO NOTHING
         ), ended AS (
             DELETE FROM labeling_lease l USING settled s WHERE l.question_id = s.id
@@ -133,8 +142,10 @@ def count_changes(cursor: Cursor, project_id: int) -> tuple[int, int]:
         SELECT count(*) FILTER (WHERE q.id IS NULL),
             count(r.intents) FILTER (
                 WHERE q.id IS NULL OR q.state IN ('open', 'skipped'))
-        FROM labeling_import r LEFT JOIN labeling_question q
-            ON q.project_id = %(project)s AND q.text_hash = r.hash
+        FROM labeling_import r LEFT JOIN LATERAL (
+            SELECT id, state FROM labeling_question
+            WHERE project_id = %(project)s AND text_hash = r.hash LIMIT 1
+        ) q ON true
         """,
         {"project": project_id},
     )
@@ -153,8 +164,10 @@ def conflicts(cursor: Cursor, project_id: int) -> list[tuple[int, str, list[str]
                 array_agg(i.code::text ORDER BY i.code) FILTER (WHERE i.id IS NOT NULL),
                 '{}')
         FROM labeling_import r
-        JOIN labeling_question q
-            ON q.project_id = %(project)s AND q.text_hash = r.hash
+        CROSS JOIN LATERAL (
+            SELECT id, state FROM labeling_question
+            WHERE project_id = %(project)s AND text_hash = r.hash LIMIT 1
+        ) q
         LEFT JOIN labeling_goldlabel g ON g.question_id = q.id
         LEFT JOIN labeling_intent i ON i.id = g.intent_id
         WHERE r.intents IS NOT NULL AND q.state IN ('labelled', 'disputed')
