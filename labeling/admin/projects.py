@@ -48,18 +48,8 @@ class ProjectAdmin(ScopedAdmin):
     inlines = (MemberInline,)
     readonly_fields = ("created_at",)
     fieldsets = (
-        (
-            None,
-            {
-                "fields": (
-                    "name",
-                    "slug",
-                    "description",
-                    "is_multi_intent",
-                    "guidelines",
-                )
-            },
-        ),
+        (None, {"fields": (("name", "slug"), "description", "is_multi_intent")}),
+        (_("Guidelines"), {"classes": ["tab"], "fields": ("guidelines",)}),
         (
             _("Answers"),
             {
