@@ -92,15 +92,18 @@ class Up:
         return found
 
     def find(self, *words: str) -> list[psutil.Process]:
-        return [
-            process
-            for process in self.processes()
-            if all(word in process.cmdline() for word in words)
-        ]
+        return [p for p in self.processes() if all(w in command(p) for w in words)]
 
     def remains(self) -> list[str]:
         locked = [s for s in SERVICES if is_locked(run_file(self.home, f"{s}.data"))]
-        return [" ".join(p.cmdline()) for p in self.processes()] + locked
+        return [" ".join(command(p)) for p in self.processes()] + locked
+
+
+def command(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []  # it has just ended
 
 
 class StayHere(urllib.request.HTTPRedirectHandler):
@@ -253,7 +256,7 @@ def test_a_killed_worker_takes_its_jobs_process_along(running: Up) -> None:
     worker = horse.parent() if horse else None
     assert horse is not None
     assert worker is not None
-    assert "rqworker" in worker.cmdline()
+    assert "rqworker" in command(worker)
     worker.kill()
     assert eventually(lambda: not is_alive(horse), within_s=3)
     sleep.kill()  # a training ends with its parent by itself; this stands for it
