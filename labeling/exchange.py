@@ -92,19 +92,19 @@ class QuestionImportForm(ImportForm):
     """The file, and the same choices that the command offers."""
 
     project = forms.ModelChoiceField(
-        Project.objects.none(), label=gettext_lazy("project"), empty_label=None
+        Project.objects.none(), label=gettext_lazy("Project")
     )
     encoding = forms.ChoiceField(
-        label=gettext_lazy("encoding"),
+        label=gettext_lazy("Encoding"),
         choices=[(name, name.upper()) for name in formats.ENCODINGS],
     )
     split = forms.ChoiceField(
-        label=gettext_lazy("split of new questions"),
+        label=gettext_lazy("Split of new questions"),
         required=False,
         choices=[("", gettext_lazy("By the text's hash")), *Question.Split.choices],
     )
     create_intents = forms.BooleanField(
-        label=gettext_lazy("create intents for unknown labels"), required=False
+        label=gettext_lazy("Create intents for unknown labels"), required=False
     )
 
     field_order = (
@@ -115,6 +115,8 @@ class QuestionImportForm(ImportForm):
     def __init__(self, *args: Any, projects: QuerySet[Project], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["project"].queryset = projects
+        if len(projects) == 1:  # else a choice, so that nothing goes astray
+            self.fields["project"].empty_label = None
         for name in ("project", "encoding", "split"):
             field = self.fields[name]
             field.widget = UnfoldAdminSelectWidget(choices=field.choices)
@@ -289,6 +291,8 @@ class QuestionExchange(ImportExportMixin):
             "bad_lines": _table(
                 *report.bad_lines[:_SHOWN_LINES], headers=[_("Line"), _("Reason")]
             ),
+            "more_bad": max(0, report.bad - _SHOWN_LINES),
+            "more_conflicts": max(0, report.conflicts - _SHOWN_LINES),
             "conflict_lines": _table(
                 *(
                     (line, ", ".join(given), ", ".join(kept))
@@ -296,7 +300,6 @@ class QuestionExchange(ImportExportMixin):
                 ),
                 headers=[_("Line"), _("In the file"), _("Kept")],
             ),
-            "shown_lines": _SHOWN_LINES,
         }
 
     @method_decorator(require_POST)
@@ -313,7 +316,7 @@ class QuestionExchange(ImportExportMixin):
             )
             return redirect(reverse("admin:labeling_question_import"))
         upload.discard()
-        said = " ".join(line.strip() for line in report.summary(shown=0))
+        said = " ".join(report.summary(shown=0))
         LogEntry.objects.log_actions(
             user_id=user.pk,
             queryset=[project],

@@ -80,7 +80,7 @@ class ImportReport:
         """The report in lines for people.
 
         Args:
-            shown: How many bad lines and conflicts to spell out.
+            shown: How many bad lines and conflicts to spell out; 0 for the counts only.
         """
         yield _(
             "%(rows)s rows: %(created)s new questions, %(existing)s already there; "
@@ -93,39 +93,41 @@ class ImportReport:
         }
         if self.new_intents:
             yield ngettext(
-                "%(n)s new intent: %(codes)s",
-                "%(n)s new intents: %(codes)s",
+                "%(n)s new intent: %(codes)s.",
+                "%(n)s new intents: %(codes)s.",
                 len(self.new_intents),
-            ) % {"n": len(self.new_intents), "codes": _few(self.new_intents, shown)}
+            ) % {"n": len(self.new_intents), "codes": _few(self.new_intents)}
         if self.fallback:
             yield _("“%(code)s” is now the fallback intent.") % {"code": self.fallback}
         if self.conflicts:
-            yield ngettext(
-                "%(n)s row names other intents than its question has; those were kept:",
+            title = ngettext(
+                "%(n)s row names other intents than its question has; those were kept",
                 "%(n)s rows name other intents than their questions have; "
-                "those were kept:",
+                "those were kept",
                 self.conflicts,
             ) % {"n": f"{self.conflicts:,}"}
-            yield from (f"  {line}" for line in self.conflict_lines[:shown])
-            yield from _rest(self.conflicts, shown)
+            lines = [str(line) for line in self.conflict_lines[:shown]]
+            yield from _listed(title, lines, self.conflicts)
         if self.bad:
-            yield ngettext(
-                "%(n)s bad line was skipped:",
-                "%(n)s bad lines were skipped:",
-                self.bad,
+            title = ngettext(
+                "%(n)s bad line was skipped", "%(n)s bad lines were skipped", self.bad
             ) % {"n": f"{self.bad:,}"}
-            for number, reason in self.bad_lines[:shown]:
-                yield "  " + _("line %(line)s: %(reason)s") % {
-                    "line": number,
-                    "reason": reason,
-                }
-            yield from _rest(self.bad, shown)
+            lines = [
+                _("line %(line)s: %(reason)s") % line._asdict()
+                for line in self.bad_lines[:shown]
+            ]
+            yield from _listed(title, lines, self.bad)
 
 
-def _few(codes: list[str], shown: int) -> str:
+def _few(codes: list[str], shown: int = 20) -> str:
     return ", ".join(codes[:shown]) + (" …" if len(codes) > shown else "")
 
 
-def _rest(count: int, shown: int) -> Iterator[str]:
-    if count > shown:
-        yield "  " + _("… and %(n)s more") % {"n": f"{count - shown:,}"}
+def _listed(title: str, lines: list[str], count: int) -> Iterator[str]:
+    if not lines:
+        yield f"{title}."
+        return
+    yield f"{title}:"
+    yield from (f"  {line}" for line in lines)
+    if count > len(lines):
+        yield "  " + _("… and %(n)s more") % {"n": f"{count - len(lines):,}"}
