@@ -36,8 +36,9 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "Manager": {
         "view": (
-            *("project", "intent", "intentalias", "question", "annotation", "dataset"),
-            *("keywordrule", "lease", "membership", "apikey", "goldlabel"),
+            *("project", "intent", "intentalias", "question", "annotation"),
+            *("dataset", "datasetitem", "goldlabel", "keywordrule", "lease"),
+            *("membership", "apikey"),
             *("version", "evaluation", "activation", "classificationlog", "feedback"),
             *("servingprocess", "trainingbatch", "batchstep"),
         ),

@@ -82,7 +82,7 @@ class DatasetItemAdmin(ReadOnlyAdmin):
     project_path = "dataset__project"
     role_to_view = Role.MANAGER
     list_display = ("short_text", "labels", "split", "is_new", "dataset_number")
-    list_filter = (DatasetFilter, ("split", ChoicesDropdownFilter))
+    list_filter = (ProjectFilter, DatasetFilter, ("split", ChoicesDropdownFilter))
     ordering = ("-id",)
     sortable_by = ()
     paginator = CappedPaginator

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse_lazy
+from django.urls import reverse_lazy
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -13,21 +13,6 @@ _Permission = Callable[[HttpRequest], bool]
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """Unfold's navigation: three groups; a person sees what they may open."""
-    groups = _groups()
-    for group in groups:
-        group["items"] = [item for item in group["items"] if _leads_somewhere(item)]
-    return groups
-
-
-def _leads_somewhere(item: dict[str, Any]) -> bool:
-    try:
-        str(item["link"])
-    except NoReverseMatch:
-        return False
-    return True
-
-
-def _groups() -> list[dict[str, Any]]:
     return [
         {
             "title": _("Loop"),
@@ -41,7 +26,12 @@ def _groups() -> list[dict[str, Any]]:
                 ),
                 _page(_("Questions"), "forum", "labeling", "question"),
                 _page(_("Rules"), "rule", "labeling", "keywordrule"),
-                _page(_("Training"), "model_training", "training", "trainingbatch"),
+                {
+                    **_page(
+                        _("Training"), "model_training", "training", "trainingbatch"
+                    ),
+                    "active": _is_training,
+                },
                 _page(_("Versions"), "deployed_code", "registry", "version"),
             ],
         },
@@ -106,6 +96,15 @@ def _page(title: str | Promise, icon: str, app: str, model: str) -> dict[str, An
 
 def _may(permission: str) -> _Permission:
     return lambda request: request.user.has_perm(permission)
+
+
+def _is_training(request: HttpRequest) -> bool:
+    """The form and the batches' own pages belong to the list's entry, too."""
+    match = request.resolver_match
+    return match is not None and (
+        match.namespace == "training"
+        or match.url_name == "training_trainingbatch_changelist"
+    )
 
 
 def _is_superuser(request: HttpRequest) -> bool:
