@@ -4,7 +4,6 @@ import http.client
 import json
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Any
 from django.db import connection
 
 from registry.models import ServingProcess
+from tuneloop import web
 
 _STARTS_S = 60.0
 
@@ -64,21 +64,12 @@ class HttpClient:
 
 
 @contextmanager
-def serve(
-    env: dict[str, str], log: Path, *, processes: int = 2, threads: int = 8
-) -> Iterator[Server]:
+def serve(env: dict[str, str], log: Path, *, processes: int = 2) -> Iterator[Server]:
     """Runs the web server until the block ends; yields when every process is ready."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [
-        *(sys.executable, "-m", "granian", "--interface", "wsgi"),
-        *("--host", "127.0.0.1", "--port", str(port)),
-        *("--workers", str(processes), "--blocking-threads", str(threads)),
-        *("--respawn-failed-workers", "--respawn-interval", "0.5"),
-        *("--workers-kill-timeout", "4", "--no-ws", "--no-access-log"),
-        "tuneloop.wsgi:application",
-    ]
+    command = web.command(host="127.0.0.1", port=port, processes=processes)
     with log.open("wb") as out:
         process = subprocess.Popen(command, env=env, stdout=out, stderr=out)
         server = Server(port, process)
