@@ -39,6 +39,8 @@ class Claimed:
     token: int
     """Send it back with the verdict."""
     expires_at: datetime
+    comment: str = ""
+    """After an undo: what the person had written."""
 
 
 # Walks the index `question_queue` from its start, so nothing is sorted or counted.
@@ -307,7 +309,8 @@ def undo(project: Project, user: User) -> Claimed:
         claimed_at=now,
         expires_at=now + timedelta(seconds=project.lease_s),
     )
-    return Claimed(question, lease.token, now + timedelta(seconds=project.lease_s))
+    until = now + timedelta(seconds=project.lease_s)
+    return Claimed(question, lease.token, until, comment=last.comment)
 
 
 def _answer(question: Question, user: User, token: int) -> bool:

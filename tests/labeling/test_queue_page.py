@@ -1,0 +1,414 @@
+"""The queue page and its steps, as a browser sends them."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from labeling import guidelines, progress, queue
+from labeling.models import Annotation, IntentAlias, Lease, Question
+from labeling.suggestions import suggest
+from labeling.views.card import intents_of
+from tests.makers import (
+    make_intent,
+    make_labelled,
+    make_person,
+    make_project,
+    make_question,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def project():
+    return make_project(name="Factory", guidelines="**Mind** the *time*.")
+
+
+@pytest.fixture
+def ann(project):
+    return make_person("ann", project)
+
+
+@pytest.fixture
+def browser(ann):
+    return sign_in(ann)
+
+
+@pytest.fixture
+def pay(project):
+    return make_intent(project, "pay", name="Payment")
+
+
+def sign_in(person, **options):
+    client = Client(**options)
+    client.force_login(person)
+    return client
+
+
+def address(project, step=""):
+    return reverse("labeling:queue", args=[project.slug]) + step
+
+
+def card(response):
+    """The hidden fields of the card in an answer."""
+    html = response.content.decode()
+    return {
+        name: re.search(rf'name="{name}" value="(\d+)"', html)[1]
+        for name in ("question", "token")
+    }
+
+
+def send(browser, project, step, **fields):
+    return browser.post(address(project, step), fields, headers={"HX-Request": "true"})
+
+
+# --- The page ---------------------------------------------------------------------
+
+
+def test_the_page_shows_a_question_with_all_there_is_to_know(browser, project, pay):
+    make_question(
+        project,
+        "<b>怎么付款</b>",
+        occurrences=1234,
+        predicted=[{"code": "pay", "confidence": 0.42}],
+        confidence=0.42,
+        predicted_by="7",
+    )
+    html = browser.get(address(project)).content.decode()
+    assert "&lt;b&gt;怎么付款&lt;/b&gt;" in html
+    assert "<b>怎么付款" not in html
+    assert "1,234 times" in html
+    assert "version 7 says" in html
+    assert "42 %" in html
+    assert "tl-bar-low" in html
+    assert "<strong>Mind</strong>" in html
+    assert 'data-code="pay" data-key="1"' in html
+    assert 'id="queue-intents"' in html
+    assert 'id="nav-sidebar"' in html or "sidebar" in html
+
+
+def test_a_reload_shows_the_same_question(browser, project, pay):
+    make_question(project), make_question(project)
+    assert card(browser.get(address(project))) == card(browser.get(address(project)))
+
+
+def test_htmx_gets_the_card_alone(browser, project, pay):
+    make_question(project)
+    response = browser.get(address(project), headers={"HX-Request": "true"})
+    html = response.content.decode()
+    assert html.strip().startswith('<section id="queue-card"')
+    assert "<html" not in html
+
+
+def test_nobody_caches_a_page_with_a_lease(browser, project):
+    assert "no-store" in browser.get(address(project))["Cache-Control"]
+
+
+@pytest.mark.parametrize("step", ["", "submit", "skip", "undo", "renew"])
+def test_who_has_no_business_here(project, step):
+    method = "post" if step else "get"
+    stranger, elsewhere = make_person("out"), make_person("bob", make_project())
+    for client, status in (
+        (sign_in(stranger), 404),
+        (sign_in(elsewhere), 404),
+        (Client(), 302),
+    ):
+        assert getattr(client, method)(address(project, step)).status_code == status
+    assert Client().get("/label/").status_code == 302
+
+
+def test_htmx_without_a_session_is_told_and_not_sent_to_the_login_page(project):
+    response = Client().post(address(project, "submit"), headers={"HX-Request": "true"})
+    assert response.status_code == 401
+    assert response["HX-Retarget"] == "#queue-notice"
+    assert b"signed out" in response.content
+
+
+def test_a_step_without_a_csrf_token_is_refused(ann, project):
+    client = sign_in(ann, enforce_csrf_checks=True)
+    assert client.get(address(project)).cookies["csrftoken"].value
+    assert client.post(address(project, "undo")).status_code == 403
+    token = client.cookies["csrftoken"].value
+    headers = {"X-CSRFToken": token, "HX-Request": "true"}
+    assert client.post(address(project, "undo"), headers=headers).status_code == 409
+
+
+@pytest.mark.parametrize("step", ["submit", "skip", "undo", "renew"])
+def test_a_step_is_a_post(browser, project, step):
+    assert browser.get(address(project, step)).status_code == 405
+
+
+# --- Answering --------------------------------------------------------------------
+
+
+def test_submit_saves_and_shows_the_next(browser, ann, project, pay):
+    first = make_question(project, "first", priority=2)
+    make_question(project, "second")
+    fields = card(browser.get(address(project)))
+    response = send(
+        browser,
+        project,
+        "submit",
+        **fields,
+        intent="pay",
+        comment=" sure ",
+        time_spent_ms="1500",
+    )
+    assert response.status_code == 200
+    html = response.content.decode()
+    assert "second" in html
+    assert "<b>1</b> labelled today" in html
+    annotation = Annotation.objects.get()
+    assert (annotation.question, annotation.annotator) == (first, ann)
+    assert (annotation.comment, annotation.time_spent_ms) == ("sure", 1500)
+
+
+def test_the_last_answer_leads_to_an_empty_page(browser, project, pay):
+    make_question(project)
+    fields = card(browser.get(address(project)))
+    response = send(browser, project, "submit", **fields, intent="pay")
+    assert b"All questions are answered" in response.content
+
+
+def test_a_lost_lease_answers_409_with_what_to_do(browser, project, pay):
+    make_question(project)
+    fields = card(browser.get(address(project)))
+    Lease.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    queue.claim(project, make_person("rex", project))
+    for step in ("submit", "skip", "renew"):
+        response = send(browser, project, step, **fields, intent="pay")
+        assert response.status_code == 409
+        assert response["HX-Retarget"] == "#queue-notice"
+        assert b"Somebody else has taken" in response.content
+        assert b'data-action="next"' in response.content
+    assert not Annotation.objects.exists()
+
+
+def test_an_intent_that_retired_meanwhile(browser, project, pay):
+    make_question(project)
+    fields = card(browser.get(address(project)))
+    type(pay).objects.update(retired_at=timezone.now())
+    response = send(browser, project, "submit", **fields, intent="pay")
+    assert response.status_code == 422
+    assert Lease.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"question": "1"},
+        {"question": "x", "token": "1"},
+        {"question": "1", "token": "-1"},
+        {"question": "9" * 30, "token": "9" * 30},
+        {"question": "１", "token": "²"},
+    ],
+)
+def test_a_form_that_no_card_sends(browser, project, fields):
+    for step in ("submit", "skip", "renew"):
+        assert send(browser, project, step, **fields).status_code == 400
+
+
+def test_another_projects_question_is_refused_even_with_its_token(
+    browser, ann, project, pay
+):
+    other = make_project()
+    make_intent(other, "pay")
+    question = make_question(other)
+    [held] = queue.claim(other, ann)
+    fields = {"question": question.pk, "token": held.token, "intent": "pay"}
+    for step in ("submit", "skip", "renew"):
+        assert send(browser, project, step, **fields).status_code == 400
+    assert not Annotation.objects.exists()
+
+
+def test_what_is_typed_is_cut_and_cleaned(browser, project, pay):
+    make_question(project)
+    fields = card(browser.get(address(project)))
+    text = "a\0b" + "x" * 3000
+    send(browser, project, "submit", **fields, intent="pay", comment=text)
+    assert Annotation.objects.get().comment == ("ab" + "x" * 3000)[:2000]
+
+
+def test_skip_with_a_reason(browser, project, pay):
+    question = make_question(project)
+    fields = card(browser.get(address(project)))
+    send(browser, project, "skip", **fields, reason="unclear")
+    assert Annotation.objects.get().comment == "unclear"
+    question.refresh_from_db()
+    assert question.state == "skipped"
+
+
+def test_undo_brings_the_question_back_with_its_comment(browser, project, pay):
+    question = make_question(project)
+    fields = card(browser.get(address(project)))
+    send(browser, project, "submit", **fields, intent="pay", comment="hm")
+    response = send(browser, project, "undo")
+    assert card(response)["question"] == str(question.pk)
+    assert b">hm</textarea>" in response.content
+    assert not Annotation.objects.exists()
+    response = send(browser, project, "undo")
+    assert response.status_code == 409
+    assert b"nothing to take back" in response.content
+
+
+def test_the_heartbeat_renews(browser, project, pay):
+    make_question(project)
+    fields = card(browser.get(address(project)))
+    soon = timezone.now() + timedelta(seconds=3)
+    Lease.objects.update(expires_at=soon)
+    assert send(browser, project, "renew", **fields).status_code == 204
+    assert Lease.objects.get().expires_at > soon
+
+
+def test_several_intents(browser, project, pay):
+    make_intent(project, "stock")
+    type(project).objects.update(is_multi_intent=True)
+    make_question(project, priority=2), make_question(project)
+    fields = card(browser.get(address(project)))
+    response = send(browser, project, "submit", **fields)
+    assert response.status_code == 422
+    response = send(browser, project, "submit", **fields, intent=["pay", "stock"])
+    assert Annotation.objects.get().intents.count() == 2
+    send(browser, project, "submit", **card(response), none="1")
+    assert Annotation.objects.latest("id").intents.count() == 0
+
+
+# --- Empty and chooser ------------------------------------------------------------
+
+
+def test_empty_pages_say_what_to_do(project):
+    mia, ann = make_person("mia", project), make_person("ann", project)
+    html = sign_in(mia).get(address(project)).content
+    assert b"no intents yet" in html
+    assert reverse("admin:labeling_intent_add").encode() in html
+    assert b"A manager adds the intents" in sign_in(ann).get(address(project)).content
+    make_intent(project)
+    html = sign_in(mia).get(address(project)).content
+    assert b"All questions are answered" in html
+    assert reverse("admin:labeling_question_import").encode() in html
+    html = sign_in(ann).get(address(project)).content
+    assert reverse("admin:labeling_question_import").encode() not in html
+    make_question(project)
+    queue.claim(project, mia)
+    assert b"with other annotators" in sign_in(ann).get(address(project)).content
+
+
+def test_the_chooser_lists_my_projects_with_what_is_open(browser, project, ann):
+    assert browser.get("/label/").url == address(project)
+    second = make_project(name="Bakery")
+    make_person("ann", second)
+    make_project(name="Secret")
+    for _n in range(3):
+        make_question(second)
+    html = browser.get("/label/").content.decode()
+    assert html.index("Bakery") < html.index("Factory")
+    assert "Secret" not in html
+    assert re.search(r'tl-figure">3<', html)
+
+
+def test_nobody_without_a_project_is_left_alone():
+    html = sign_in(make_person("out")).get("/label/").content
+    assert b"not a member of a project" in html
+    root = User.objects.create_superuser("root", password=None)
+    assert b"New project" in sign_in(root).get("/label/").content
+
+
+# --- What the card is made of -----------------------------------------------------
+
+
+def test_open_questions_are_counted_up_to_a_bound(monkeypatch, project, ann):
+    monkeypatch.setattr(progress, "COUNT_AT_MOST", 3)
+    for _n in range(3):
+        make_question(project)
+    make_question(project, state=Question.State.SKIPPED)
+    count = progress.open_counts([project])[project.pk]
+    assert (count.shown, count.is_more) == (3, False)
+    make_question(project), make_question(project)
+    count = progress.open_counts([project])[project.pk]
+    assert (count.shown, count.is_more) == (3, True)
+    assert progress.open_counts([]) == {}
+
+
+def test_done_today_is_mine_and_of_today(project, ann, pay):
+    rex = make_person("rex", project)
+    for person in (ann, ann, rex):
+        make_question(project)
+        [held] = queue.claim(project, person)
+        queue.submit(held.question.pk, person, token=held.token, intents=["pay"])
+    make_question(project)
+    [held] = queue.claim(project, ann)
+    queue.skip(held.question.pk, ann, token=held.token)
+    assert progress.of(project, ann).done_today == 2
+    Annotation.objects.update(updated_at=timezone.now() - timedelta(days=1))
+    assert progress.of(project, ann).done_today == 0
+
+
+def test_suggestions_are_the_prediction_then_the_most_used_then_the_rest(project):
+    a, b, c, d, old = (make_intent(project, code) for code in "abcde")
+    for intent, count in ((c, 3), (d, 1), (b, 2)):
+        for _n in range(count):
+            make_labelled(project, intent)
+    make_labelled(project, old)
+    old.retired_at = timezone.now()
+    old.save()
+    IntentAlias.objects.create(project=project, code="former", intent=d)
+    question = make_question(
+        project,
+        predicted=[
+            {"code": "a", "confidence": 0.2},
+            {"code": "former", "confidence": 0.5},
+            {"code": "e", "confidence": 0.1},
+            {"code": "gone", "confidence": 0.05},
+        ],
+    )
+    found = suggest(project, question, intents_of(project))
+    assert [(s.key, s.intent, s.confidence) for s in found] == [
+        (1, d, 0.5),
+        (2, a, 0.2),
+        (3, c, None),
+        (4, b, None),
+    ]
+
+
+def test_there_are_nine_suggestions_at_most(project):
+    for n in range(12):
+        make_intent(project, f"i{n:02}")
+    found = suggest(project, make_question(project), intents_of(project))
+    assert [s.intent.code for s in found] == [f"i{n:02}" for n in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("markdown", "shown", "hidden"),
+    [
+        ("# A\n\n- b", "<h1>A</h1>", "# A"),
+        ("<script>alert(1)</script>", "&lt;script&gt;", "<script"),
+        ("<img src=x onerror=alert(1)>", "&lt;img", "<img"),
+        ("[x](javascript:alert(1))", "[x]", "href"),
+        ("![x](https://evil.example/x.png)", "x", "<img"),
+        ("[x](https://example.org)", 'href="https://example.org"', "script"),
+        ("|a|\n|-|\n|b|", "<table>", "|a|"),
+        ("[x](data:text/html;base64,AAAA)", "[x]", "href"),
+    ],
+)
+def test_guidelines_are_safe(markdown, shown, hidden):
+    html = guidelines.render(markdown)
+    assert shown in html
+    assert hidden not in html
+
+
+def test_a_step_costs_a_bounded_number_of_queries(
+    browser, project, pay, django_assert_max_num_queries
+):
+    for n in range(20):
+        make_intent(project)
+        make_labelled(project, pay)
+        make_question(project, predicted=[{"code": "pay", "confidence": n / 20}])
+    fields = card(browser.get(address(project)))
+    with django_assert_max_num_queries(50):
+        send(browser, project, "submit", **fields, intent="pay")
