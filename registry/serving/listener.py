@@ -215,6 +215,8 @@ class Listener:
                 connection.close()
 
     def _do(self, job: _Job) -> None:
+        if job.project_id is not None:
+            self._runtime.rulebook(job.project_id, job.revision)
         if job.version_id is not None:
             # What can't be loaded is said in the log and on the process's row.
             with contextlib.suppress(Unavailable):
@@ -223,8 +225,6 @@ class Listener:
                 self._awaited.discard(job.version_id)
             # At once: an activation waits for this row.
             self.report()
-        if job.project_id is not None:
-            self._runtime.rulebook(job.project_id, job.revision)
 
 
 def _serving_now() -> dict[int, _Serving]:

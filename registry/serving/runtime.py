@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 
+from registry.artifacts import ArtifactError
 from registry.models import Version
+from registry.onnx.session import ArtifactError as UnusableModel
 from registry.serving.bundle import Bundle
 from registry.serving.rulebook import Rulebook
 
@@ -151,8 +153,11 @@ class Runtime:
             return Bundle(version)
         # Whatever is wrong with a version must not take its project down.
         except Exception as error:
-            _logger.exception("%s cannot be loaded", version)
             message = str(error) or type(error).__name__
+            is_known = isinstance(error, ArtifactError | UnusableModel)
+            _logger.error(
+                "%s cannot be loaded: %s", version, message, exc_info=not is_known
+            )
             with self._lock:
                 self._failures[version_id] = _Failure(
                     version.project_id, version.number, message, time.monotonic(), False
