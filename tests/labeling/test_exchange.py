@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -252,6 +253,11 @@ def test_export_of_what_the_list_shows(
     make_question(project, "open", split="train")
     make_question(project, "test one", split="test")
     make_question(make_project(), "somebody else's", split="train")
+    seen_not_managed = make_project()
+    access.add_member(
+        seen_not_managed, get_user_model().objects.get(), role="annotator"
+    )
+    make_question(seen_not_managed, "not mine to take away", split="train")
     assert mia.get(reverse(EXPORT)).status_code == 200
     answer = mia.post(
         reverse(EXPORT) + "?split__exact=train", {"resource": "0", "format": chosen}

@@ -552,6 +552,39 @@ def test_imports_at_the_same_time_lose_nothing(monkeypatch: pytest.MonkeyPatch) 
     assert sum(report.conflicts for report in reports) == 0
 
 
+@pytest.mark.django_db(transaction=True)
+def test_imports_of_one_project_take_turns_and_asking_does_not_wait() -> None:
+    """Two of them in one another's rows, in opposite orders, would deadlock."""
+    project, other = make_project(), make_project()
+
+    def run(into: Project) -> threading.Thread:
+        def work() -> None:
+            try:
+                import_rows(into, rows(("second", None)))
+            finally:
+                connection.close()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        return thread
+
+    with transaction.atomic():
+        import_rows(project, rows(("first", None)))
+        run(other).join(timeout=30)
+        assert Question.objects.of(other).count() == 1
+        asking = threading.Thread(
+            target=lambda: (log(project, "asked"), connection.close())
+        )
+        asking.start()
+        asking.join(timeout=30)
+        assert not asking.is_alive()
+        waiting = run(project)
+        waiting.join(timeout=0.5)
+        assert waiting.is_alive()
+    waiting.join(timeout=30)
+    assert Question.objects.of(project).count() == 3
+
+
 def test_a_test_question_cannot_be_moved_by_any_road() -> None:
     project = make_project()
     question = make_question(project, "held out", split="test")
