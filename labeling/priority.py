@@ -14,6 +14,10 @@ from django.db.models import F, FloatField
 from django.db.models.expressions import Combinable, Value
 from django.db.models.functions import Cast, Coalesce
 
+RAISED = 2.0
+"""Priority of a question that a client called answered wrong. Above every score, which
+end at 1.01, and kept until it is labelled, however sure later answers are."""
+
 _TRAFFIC_WEIGHT = 0.01
 
 

@@ -9,10 +9,8 @@ from django.utils.translation import gettext as _
 
 from labeling import taxonomy
 from labeling.models import Project, Question
+from labeling.priority import RAISED
 from registry.models import ClassificationLog, Feedback
-
-_HEAD_OF_QUEUE = 2.0
-"""Above every priority that confidence and traffic give."""
 
 
 class UnknownRequest(LookupError):
@@ -53,5 +51,5 @@ def give(
         if verdict == Feedback.Verdict.WRONG and logged.question_id is not None:
             Question.objects.filter(
                 pk=logged.question_id, state=Question.State.OPEN
-            ).update(priority=Greatest("priority", Value(_HEAD_OF_QUEUE)))
+            ).update(priority=Greatest("priority", Value(RAISED)))
     return given

@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 
 from labeling.models import Project
 from labeling.normalise import split_point, text_hash
-from labeling.priority import score_sql
+from labeling.priority import RAISED, score_sql
 
 # The split is decided here and not in Python, because the project's shares would cost
 # a query of their own.
@@ -32,9 +32,9 @@ ON CONFLICT (project_id, text_hash) DO UPDATE SET
     margin = excluded.margin,
     method = excluded.method,
     predicted_by = excluded.predicted_by,
-    priority = {
+    priority = CASE WHEN q.priority >= {RAISED} THEN q.priority ELSE {
     score_sql(confidence="excluded.confidence", occurrences="(q.occurrences + 1)")
-}
+} END
 RETURNING q.id
 """  # noqa: S608 (constants of this project only)
 

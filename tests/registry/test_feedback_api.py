@@ -56,6 +56,9 @@ def test_a_wrong_answer_goes_to_the_head_of_the_queue(project: Any, post: Any) -
     }
     assert priority_of("pay") > priority_of("hello")
     assert Feedback.objects.get().intent == project.intents.get(code="ship")
+    # Asked again, the model is as sure as before; the question stays where it is.
+    post("classify", {"text": "pay"})
+    assert priority_of("pay") > priority_of("hello")
 
 
 def test_right_changes_no_priority(post: Any) -> None:
