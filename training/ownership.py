@@ -80,10 +80,15 @@ def note(batch_id: int, line: str) -> None:
         )
 
 
+def forget_steps_after(batch_id: int, step: int) -> None:
+    """Takes points back that a run is about to make again."""
+    BatchStep.objects.filter(batch_id=batch_id, step__gt=step).delete()
+
+
 def add_step(
     batch_id: int, *, step: int, epoch: float, loss: float, macro_f1: float | None
 ) -> None:
-    """Adds a point to the batch's curves; a resumed run writes over its own steps."""
+    """Adds a point to the batch's curves, or writes over the one of that step."""
     BatchStep.objects.bulk_create(
         [
             BatchStep(

@@ -1,6 +1,7 @@
 """What a batch does between its claim and its verdict: train, export, measure."""
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -24,10 +25,11 @@ from training import (
     replay,
     workspace,
 )
-from training.heartbeat import REPORT_S, Heartbeat
+from training.heartbeat import Heartbeat
 from training.ml.interface import ExportReport, FitResult, Progress
 from training.models import TrainingBatch
 from training.recipe import Recipe
+from training.reporting import Reporter
 
 MODEL_FOLDER = "model"
 CHECKPOINT_FOLDER = "checkpoints"
@@ -63,13 +65,12 @@ class Run:
         self.recipe = Recipe.from_dict(batch.recipe)
         self.folder = workspace.folder(batch.pk)
         self.seconds: dict[str, float] = {}
-        self._on_progress = on_progress
-        self._reported_at, self._phase, self._step = 0.0, "", -1
-        self._macro_f1: float | None = None
+        self.report = Reporter(beat, on_progress)
 
     def work(self) -> Result:
         """Trains, exports and measures; registers nothing."""
         batch = self.batch
+        _wait_without_spinning()
         if batch.attempts > 1:
             self.note(_("Attempt %(n)d.") % {"n": batch.attempts})
         with self.timed("prepare"):
@@ -112,7 +113,7 @@ class Run:
     # --- The parts ----------------------------------------------------------------
 
     def rows(self) -> replay.Selection:
-        self.phase("prepare")
+        self.report.phase("prepare")
         incremental = self.batch.preset == batches.INCREMENTAL
         rows = replay.select(
             self.batch.dataset,
@@ -184,7 +185,7 @@ class Run:
     def export(self, rows: replay.Selection) -> ExportReport:
         from training.ml.export import export
 
-        self.phase("export")
+        self.report.phase("export")
         out = self.folder / MODEL_FOLDER
         # Validation questions first: the model has not learned them by heart.
         samples = [row.text for row in (*rows.validation, *rows.train)][:MAX_SAMPLES]
@@ -214,7 +215,7 @@ class Run:
         self,
     ) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any] | None]:
         """The new model and the active one on the same test questions."""
-        self.phase("evaluate")
+        self.report.phase("evaluate")
         scope = evaluation.scope_of(self.project)
         rows = evaluation.test_rows(self.project)
         after = evaluation.answer(self.folder / MODEL_FOLDER, rows, scope)
@@ -258,41 +259,6 @@ class Run:
             "machine": provenance.machine(),
         }
 
-    # --- What the batch's row learns of it ----------------------------------------
-
-    def report(self, progress: Progress) -> None:
-        """Called at every step: obeys at once, writes at most once a second."""
-        self.beat.check()
-        if self._on_progress is not None:
-            self._on_progress(progress)
-        now = time.monotonic()
-        validated = progress.macro_f1 != self._macro_f1
-        if (
-            now - self._reported_at < REPORT_S
-            and progress.phase == self._phase
-            and not validated
-        ):
-            return
-        self._reported_at, self._phase = now, progress.phase
-        changes: dict[str, Any] = {"phase": progress.phase, "eta_s": progress.eta_s}
-        if progress.phase != "export":  # its steps are not the training's
-            changes |= {"step": progress.step, "total_steps": progress.total_steps}
-        self.beat.write(**changes)
-        if progress.step and (progress.step != self._step or validated):
-            if progress.phase != "export":
-                ownership.add_step(
-                    self.batch.pk,
-                    step=progress.step,
-                    epoch=progress.epoch,
-                    loss=progress.loss,
-                    macro_f1=progress.macro_f1 if validated else None,
-                )
-            self._step, self._macro_f1 = progress.step, progress.macro_f1
-
-    def phase(self, name: str) -> None:
-        self._phase = name
-        self.beat.write(phase=name, eta_s=None)
-
     def note(self, line: str) -> None:
         ownership.note(self.batch.pk, line)
 
@@ -301,6 +267,16 @@ class Run:
         started = time.monotonic()
         yield
         self.seconds[name] = time.monotonic() - started
+
+
+def _wait_without_spinning() -> None:
+    """Lets torch's threads sleep while they wait for each other.
+
+    OpenMP's threads spin by default. With a web server, a database or a second training
+    on the same cores, each spins while another one that it waits for does not run: a
+    step took up to twenty times as long on two busy cores. Read when torch is imported.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _measured_line(measured: dict[str, Any]) -> str:

@@ -61,14 +61,14 @@ class BatchSerializer(serializers.ModelSerializer[TrainingBatch]):
     """A batch as it stands."""
 
     dataset = DatasetSerializer(read_only=True)
-    parent = serializers.IntegerField(source="parent.number", default=None)
+    continues = serializers.IntegerField(source="parent.number", default=None)
     version = serializers.IntegerField(source="version.number", default=None)
     seconds = serializers.SerializerMethodField()
 
     class Meta:
         model = TrainingBatch
         fields = [
-            *("id", "state", "preset", "recipe", "base", "parent", "dataset"),
+            *("id", "state", "preset", "recipe", "base", "continues", "dataset"),
             *("phase", "step", "total_steps", "eta_s", "attempts", "error"),
             *("version", "metrics", "seconds"),
             *("created_at", "started_at", "finished_at"),

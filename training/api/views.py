@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
@@ -72,7 +73,7 @@ class BatchesView(APIView):
                 overrides=values["overrides"],
                 base=values["base"],
                 parent=parent,
-                by=request.user,
+                by=_person(request),
                 force=values["force"],
             )
         except batches.BatchError as error:
@@ -115,7 +116,7 @@ class BatchRunView(APIView):
         project = _project(request)
         batch = get_object_or_404(_batches(project), pk=batch_id)
         try:
-            batches.start(batch, request.user)
+            batches.start(batch, _person(request))
         except batches.BatchError as error:
             raise _problem(error) from error
         return Response(_detail(project, batch_id), status=202)
@@ -171,7 +172,14 @@ class EvaluateView(APIView):
 
 
 def _project(request: Request) -> Project:
+    """The key's project; `HasScope` let nothing but a key through."""
+    assert isinstance(request.auth, ApiKey)
     return request.auth.project
+
+
+def _person(request: Request) -> User:
+    assert isinstance(request.user, User)
+    return request.user
 
 
 def _batches(project: Project) -> Any:

@@ -1,0 +1,79 @@
+"""The list of training batches; each has its own page outside the admin's forms."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext_lazy as _
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.decorators import display
+
+from labeling.admin import cells
+from labeling.admin.scoped import ProjectFilter, ReadOnlyAdmin, Role
+from training.models import TrainingBatch
+from training.views.batch import duration, state_badge
+
+
+@admin.register(TrainingBatch)
+class TrainingBatchAdmin(ReadOnlyAdmin):
+    """What was trained, how far it got, and the version that came of it."""
+
+    role_to_view = Role.MANAGER
+    list_display = (
+        "number",
+        "project",
+        "preset",
+        "status",
+        "progress",
+        "version_number",
+        "took",
+        "created_by",
+        "created_at",
+    )
+    list_select_related = ("project", "version", "created_by")
+    list_filter = (ProjectFilter, ("state", ChoicesDropdownFilter))
+    ordering = ("-id",)
+    sortable_by = ()
+
+    @display(description=_("batch"))
+    def number(self, obj: TrainingBatch) -> str:
+        return f"#{obj.pk}"
+
+    @display(description=_("state"))
+    def status(self, obj: TrainingBatch) -> str:
+        return state_badge(obj)
+
+    @display(description=_("progress"))
+    def progress(self, obj: TrainingBatch) -> str:
+        if obj.state == TrainingBatch.State.SUCCEEDED:
+            return cells.bar(1.0)
+        if not obj.total_steps:
+            return cells.NOTHING
+        return cells.bar(obj.step / obj.total_steps)
+
+    @display(description=_("version"))
+    def version_number(self, obj: TrainingBatch) -> str:
+        return f"v{obj.version.number}" if obj.version else cells.NOTHING
+
+    @display(description=_("time"))
+    def took(self, obj: TrainingBatch) -> str:
+        if obj.started_at is None or obj.finished_at is None:
+            return cells.NOTHING
+        return duration((obj.finished_at - obj.started_at).total_seconds())
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        # A log can be long; the list shows none.
+        return super().get_queryset(request).defer("log", "metrics", "recipe")
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The batch's own page says 403 or 404 itself."""
+        if not object_id.isdecimal():
+            raise Http404
+        return redirect("training:batch", int(object_id))
