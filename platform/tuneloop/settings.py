@@ -189,6 +189,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "QuestionStateEnum": "labeling.models.Question.State",
+        "VersionStateEnum": "registry.models.Version.State",
+    },
 }
 
 LOGGING = {

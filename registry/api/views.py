@@ -39,6 +39,7 @@ class ClassifyView(APIView):
     @extend_schema(
         operation_id="classify",
         request=schemas.ClassifyRequest,
+        auth=[{"ApiKey": []}],  # as everywhere; this call only reads more along
         responses={
             200: schemas.ClassifyAnswer,
             **responses(400, 401, 403, 409, 413, 503),
