@@ -1,7 +1,5 @@
-"""Questions come in one at a time from serving and many at once from files."""
+"""Many questions at once: what an import takes, keeps, reports and leaves alone."""
 
-import threading
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +9,7 @@ from django.utils import timezone
 
 from labeling import annotations, priority
 from labeling.formats import BadLine, Row
-from labeling.intake import bulk, import_rows, log_question
+from labeling.intake import bulk, import_rows
 from labeling.models import (
     GoldLabel,
     Intent,
@@ -20,7 +18,7 @@ from labeling.models import (
     Project,
     Question,
 )
-from labeling.normalise import split_of, text_hash
+from labeling.normalise import text_hash
 from tests.makers import (
     make_intent,
     make_labelled,
@@ -43,159 +41,6 @@ def rows(*pairs: tuple[str, Any]) -> list[Row]:
 def gold(project: Project) -> dict[str, list[str] | None]:
     """Each question's text and gold codes; None for one that is not labelled."""
     return dict(Question.objects.of(project).order_by("id").rows())
-
-
-def log(project: Project, text: str, **overrides: Any) -> int:
-    values: dict[str, Any] = {
-        "intents": [{"code": "a", "confidence": 0.6}],
-        "confidence": 0.6,
-        "margin": 0.2,
-        "method": "model",
-        "version": "1",
-        "at": timezone.now(),
-    }
-    return log_question(project.pk, text, **{**values, **overrides})
-
-
-# --- One at a time ----------------------------------------------------------------
-
-
-def test_an_asked_question_is_one_row_however_it_is_spelt() -> None:
-    project = make_project()
-    at = timezone.now()
-    first = log(project, " 今天 谁没打卡？", at=at)
-    second = log(
-        project,
-        "今天 谁没打卡",
-        at=at + timedelta(seconds=5),
-        intents=[{"code": "b", "confidence": 0.9}],
-        confidence=0.9,
-        margin=0.8,
-        method="rule",
-        version="2",
-    )
-    question = Question.objects.get()
-    assert first == second == question.pk
-    assert question.text == "今天 谁没打卡？"
-    assert question.text_hash == text_hash("今天 谁没打卡")
-    assert question.occurrences == 2
-    assert question.first_seen == at
-    assert question.last_seen == at + timedelta(seconds=5)
-    assert (question.origin, question.state) == ("asked", "open")
-    assert question.predicted == [{"code": "b", "confidence": 0.9}]
-    assert (question.confidence, question.margin) == (0.9, 0.8)
-    assert (question.method, question.predicted_by) == ("rule", "2")
-    assert question.priority == priority.score(confidence=0.9, occurrences=2)
-
-
-def test_logging_is_one_statement(django_assert_num_queries: Any) -> None:
-    project = make_project()
-    with django_assert_num_queries(1):
-        log(project, "once")
-    with django_assert_num_queries(1):
-        log(project, "once")
-
-
-def test_an_asked_question_falls_into_the_split_of_its_hash() -> None:
-    project = make_project(test_share=0.3, validation_share=0.3)
-    for n in range(60):
-        log(project, f"question {n}")
-    for question in Question.objects.all():
-        assert question.split == split_of(
-            question.text_hash, test_share=0.3, validation_share=0.3
-        )
-    assert len({q.split for q in Question.objects.all()}) == 3
-
-
-def test_asking_a_labelled_question_leaves_its_label_alone() -> None:
-    project = make_project()
-    question = make_labelled(project, make_intent(project, "a"), "打卡", trained_in="1")
-    log(project, "打卡", intents=[{"code": "b", "confidence": 0.4}], confidence=0.4)
-    question.refresh_from_db()
-    assert question.state == "labelled"
-    assert question.trained_in == "1"
-    assert question.occurrences == 1
-    assert question.predicted == [{"code": "b", "confidence": 0.4}]
-    assert gold(project) == {"打卡": ["a"]}
-
-
-def test_an_unknown_project_is_said_to_be_unknown() -> None:
-    project = make_project()
-    with pytest.raises(Project.DoesNotExist):
-        log_question(
-            project.pk + 1,
-            "hello",
-            intents=[],
-            confidence=None,
-            margin=None,
-            method="rule",
-            version="",
-            at=timezone.now(),
-        )
-
-
-@pytest.mark.django_db(transaction=True)
-def test_concurrent_logs_of_one_text_lose_no_count() -> None:
-    project = make_project()
-    workers, each = 8, 15
-    start = threading.Barrier(workers)
-
-    def ask() -> None:
-        try:
-            start.wait()
-            for _ in range(each):
-                log(project, "谁没打卡")
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=ask) for _ in range(workers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert Question.objects.get().occurrences == workers * each
-
-
-def test_priority_is_the_same_in_python_and_in_sql() -> None:
-    project = make_project()
-    cases = [
-        (confidence, occurrences)
-        for confidence in (None, 0.0, 0.1, 1 / 3, 0.7, 0.999999, 1.0)
-        for occurrences in (0, 1, 2, 7, 1000, 10**9)
-    ]
-    for n, (confidence, occurrences) in enumerate(cases):
-        make_question(
-            project,
-            f"q{n}",
-            confidence=confidence,
-            occurrences=occurrences,
-            priority=-1,
-        )
-    Question.objects.update(priority=priority.score_expression())
-    sql = priority.score_sql(confidence="confidence", occurrences="occurrences")
-    for q in Question.objects.extra(select={"plain_sql": sql}):
-        expected = priority.score(confidence=q.confidence, occurrences=q.occurrences)
-        assert q.priority == expected == q.plain_sql  # type: ignore[attr-defined]
-
-
-def test_lowest_confidence_comes_first_and_traffic_decides_ties() -> None:
-    project = make_project()
-    make_question(project, "never predicted")
-    log(project, "sure", confidence=0.9)
-    log(project, "doubtful", confidence=0.3)
-    for _ in range(50):
-        log(project, "as doubtful, asked often", confidence=0.3)
-        log(project, "sure, asked often", confidence=0.8)
-    assert [q.text for q in Question.objects.of(project).by_priority()] == [
-        "never predicted",
-        "as doubtful, asked often",
-        "doubtful",
-        "sure, asked often",
-        "sure",
-    ]
-
-
-# --- Many at once -----------------------------------------------------------------
 
 
 def test_an_import_writes_what_labelling_by_hand_writes() -> None:
@@ -491,98 +336,6 @@ def test_a_dry_run_counts_the_same_and_writes_nothing(
     wet = import_rows(project, source, create_intents=True)
     assert dry == wet
     assert (wet.rows, wet.created, wet.labelled, wet.conflicts) == (7, 4, 4, 1)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_an_import_that_is_cut_off_keeps_its_chunks_and_a_rerun_adds_the_rest(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(bulk, "CHUNK_ROWS", 10)
-    project = make_project()
-    source = rows(*[(f"q{n}", "a") for n in range(35)])
-
-    def cut_off() -> Iterable[Row]:
-        yield from source[:25]
-        raise KeyboardInterrupt
-
-    reported: list[int] = []
-    with pytest.raises(KeyboardInterrupt):
-        import_rows(project, cut_off(), create_intents=True, progress=reported.append)
-    assert Question.objects.count() == reported[-1] == 20
-    report = import_rows(project, source, create_intents=True)
-    assert (report.created, report.labelled) == (15, 15)
-    assert Question.objects.count() == GoldLabel.objects.count() == 35
-
-
-@pytest.mark.django_db(transaction=True)
-def test_imports_at_the_same_time_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "CHUNK_ROWS", 50)
-    project = make_project()
-    pairs = [(f"q{n}", f"i{n % 7}") for n in range(400)]
-    reports = []
-    start = threading.Barrier(3)
-
-    def run(order: list[tuple[str, str]]) -> None:
-        try:
-            start.wait()
-            reports.append(import_rows(project, rows(*order), create_intents=True))
-        finally:
-            connection.close()
-
-    def ask() -> None:
-        try:
-            start.wait()
-            for n in range(0, 400, 3):
-                log(project, f"q{n}")
-        finally:
-            connection.close()
-
-    threads = [
-        threading.Thread(target=run, args=(pairs,)),
-        threading.Thread(target=run, args=(pairs[::-1],)),
-        threading.Thread(target=ask),
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(reports) == 2
-    assert gold(project) == {text: [label] for text, label in pairs}
-    assert sum(report.labelled for report in reports) == 400
-    assert sum(report.conflicts for report in reports) == 0
-
-
-@pytest.mark.django_db(transaction=True)
-def test_imports_of_one_project_take_turns_and_asking_does_not_wait() -> None:
-    """Two of them in one another's rows, in opposite orders, would deadlock."""
-    project, other = make_project(), make_project()
-
-    def run(into: Project) -> threading.Thread:
-        def work() -> None:
-            try:
-                import_rows(into, rows(("second", None)))
-            finally:
-                connection.close()
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        return thread
-
-    with transaction.atomic():
-        import_rows(project, rows(("first", None)))
-        run(other).join(timeout=30)
-        assert Question.objects.of(other).count() == 1
-        asking = threading.Thread(
-            target=lambda: (log(project, "asked"), connection.close())
-        )
-        asking.start()
-        asking.join(timeout=30)
-        assert not asking.is_alive()
-        waiting = run(project)
-        waiting.join(timeout=0.5)
-        assert waiting.is_alive()
-    waiting.join(timeout=30)
-    assert Question.objects.of(project).count() == 3
 
 
 def test_a_test_question_cannot_be_moved_by_any_road() -> None:

@@ -1,0 +1,164 @@
+"""Questions that client apps ask: one row a text, counted, with the latest answer."""
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from labeling import priority
+from labeling.intake import log_question
+from labeling.models import Project, Question
+from labeling.normalise import split_of, text_hash
+from tests.makers import make_intent, make_labelled, make_project, make_question
+
+pytestmark = pytest.mark.django_db
+
+
+def log(project: Project, text: str, **overrides: Any) -> int:
+    values: dict[str, Any] = {
+        "intents": [{"code": "a", "confidence": 0.6}],
+        "confidence": 0.6,
+        "margin": 0.2,
+        "method": "model",
+        "version": "1",
+        "at": timezone.now(),
+    }
+    return log_question(project.pk, text, **{**values, **overrides})
+
+
+def test_an_asked_question_is_one_row_however_it_is_spelt() -> None:
+    project = make_project()
+    at = timezone.now()
+    first = log(project, " 今天 谁没打卡？", at=at)
+    second = log(
+        project,
+        "今天 谁没打卡",
+        at=at + timedelta(seconds=5),
+        intents=[{"code": "b", "confidence": 0.9}],
+        confidence=0.9,
+        margin=0.8,
+        method="rule",
+        version="2",
+    )
+    question = Question.objects.get()
+    assert first == second == question.pk
+    assert question.text == "今天 谁没打卡？"
+    assert question.text_hash == text_hash("今天 谁没打卡")
+    assert question.occurrences == 2
+    assert question.first_seen == at
+    assert question.last_seen == at + timedelta(seconds=5)
+    assert (question.origin, question.state) == ("asked", "open")
+    assert question.predicted == [{"code": "b", "confidence": 0.9}]
+    assert (question.confidence, question.margin) == (0.9, 0.8)
+    assert (question.method, question.predicted_by) == ("rule", "2")
+    assert question.priority == priority.score(confidence=0.9, occurrences=2)
+
+
+def test_logging_is_one_statement(django_assert_num_queries: Any) -> None:
+    project = make_project()
+    with django_assert_num_queries(1):
+        log(project, "once")
+    with django_assert_num_queries(1):
+        log(project, "once")
+
+
+def test_an_asked_question_falls_into_the_split_of_its_hash() -> None:
+    project = make_project(test_share=0.3, validation_share=0.3)
+    for n in range(60):
+        log(project, f"question {n}")
+    for question in Question.objects.all():
+        assert question.split == split_of(
+            question.text_hash, test_share=0.3, validation_share=0.3
+        )
+    assert len({q.split for q in Question.objects.all()}) == 3
+
+
+def test_asking_a_labelled_question_leaves_its_label_alone() -> None:
+    project = make_project()
+    question = make_labelled(project, make_intent(project, "a"), "打卡", trained_in="1")
+    log(project, "打卡", intents=[{"code": "b", "confidence": 0.4}], confidence=0.4)
+    question.refresh_from_db()
+    assert question.state == "labelled"
+    assert question.trained_in == "1"
+    assert question.occurrences == 1
+    assert question.predicted == [{"code": "b", "confidence": 0.4}]
+    assert [label.intent.code for label in question.gold_labels.all()] == ["a"]
+
+
+def test_an_unknown_project_is_said_to_be_unknown() -> None:
+    project = make_project()
+    with pytest.raises(Project.DoesNotExist):
+        log_question(
+            project.pk + 1,
+            "hello",
+            intents=[],
+            confidence=None,
+            margin=None,
+            method="rule",
+            version="",
+            at=timezone.now(),
+        )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_concurrent_logs_of_one_text_lose_no_count() -> None:
+    project = make_project()
+    workers, each = 8, 15
+    start = threading.Barrier(workers)
+
+    def ask() -> None:
+        try:
+            start.wait()
+            for _ in range(each):
+                log(project, "谁没打卡")
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=ask) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Question.objects.get().occurrences == workers * each
+
+
+def test_priority_is_the_same_in_python_and_in_sql() -> None:
+    project = make_project()
+    cases = [
+        (confidence, occurrences)
+        for confidence in (None, 0.0, 0.1, 1 / 3, 0.7, 0.999999, 1.0)
+        for occurrences in (0, 1, 2, 7, 1000, 10**9)
+    ]
+    for n, (confidence, occurrences) in enumerate(cases):
+        make_question(
+            project,
+            f"q{n}",
+            confidence=confidence,
+            occurrences=occurrences,
+            priority=-1,
+        )
+    Question.objects.update(priority=priority.score_expression())
+    sql = priority.score_sql(confidence="confidence", occurrences="occurrences")
+    for q in Question.objects.extra(select={"plain_sql": sql}):
+        expected = priority.score(confidence=q.confidence, occurrences=q.occurrences)
+        assert q.priority == expected == q.plain_sql  # type: ignore[attr-defined]
+
+
+def test_lowest_confidence_comes_first_and_traffic_decides_ties() -> None:
+    project = make_project()
+    make_question(project, "never predicted")
+    log(project, "sure", confidence=0.9)
+    log(project, "doubtful", confidence=0.3)
+    for _ in range(50):
+        log(project, "as doubtful, asked often", confidence=0.3)
+        log(project, "sure, asked often", confidence=0.8)
+    assert [q.text for q in Question.objects.of(project).by_priority()] == [
+        "never predicted",
+        "as doubtful, asked often",
+        "doubtful",
+        "sure, asked often",
+        "sure",
+    ]
