@@ -56,12 +56,14 @@ def projects_for(
     """The projects in which a person has at least this role; all for a superuser."""
     if getattr(user, "is_superuser", False):
         return Project.objects.all()
-    enough = [
-        own for own, rank in _RANK.items() if rank >= _RANK[Membership.Role(role)]
-    ]
     return Project.objects.filter(
-        memberships__user_id=user.pk, memberships__role__in=enough
+        memberships__user_id=user.pk or 0, memberships__role__in=at_least(role)
     )
+
+
+def at_least(role: str) -> list[str]:
+    """The roles that include this one, itself among them."""
+    return [own for own, rank in _RANK.items() if rank >= _RANK[Membership.Role(role)]]
 
 
 def role_in(user: Person, project: Project) -> str | None:

@@ -116,7 +116,7 @@ class ApiKeyAdmin(ScopedAdmin):
         if not self.has_add_permission(request):
             raise PermissionDenied
         form = IssueKeyForm(
-            request.POST or None,
+            request.POST if request.method == "POST" else None,
             initial={"project": request.GET.get("project")},
             projects=Project.objects.filter(
                 pk__in=project_ids(request, self.role_to_write)
@@ -128,7 +128,7 @@ class ApiKeyAdmin(ScopedAdmin):
             "title": _("Issue an API key"),
             "form": form,
         }
-        if not (request.method == "POST" and form.is_valid()):
+        if not form.is_valid():
             return TemplateResponse(request, "admin/labeling/issue_key.html", context)
         key, secret = access.issue_key(
             form.cleaned_data["project"],

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from labeling import datasets
+from labeling.admin.scoped import memberships
 from labeling.models import (
     Annotation,
     Intent,
@@ -218,10 +219,9 @@ def _projects(request: HttpRequest) -> list[Standing]:
     if request.user.is_superuser:
         projects = Project.objects.order_by("name")
         return [Standing(project, Role.MANAGER, user_id) for project in projects]
-    members = Membership.objects.filter(user=user_id).select_related("project")
     return [
         Standing(member.project, member.role, user_id)
-        for member in members.order_by("project__name")
+        for member in memberships(request)
     ]
 
 

@@ -147,9 +147,10 @@ class VersionAdmin(ReadOnlyAdmin):
         """Asks for a reason, then activates."""
         version = self._version(request, pk, role=self.role_to_write)
         form = SwitchForm(
-            request.POST or None, may_force=version.gate != Version.Gate.PASSED
+            request.POST if request.method == "POST" else None,
+            may_force=version.gate != Version.Gate.PASSED,
         )
-        if request.method == "POST" and form.is_valid():
+        if form.is_valid():
             try:
                 versions.activate(
                     version,
@@ -173,8 +174,10 @@ class VersionAdmin(ReadOnlyAdmin):
     def roll_back_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Asks for a reason, then makes the version before serve again."""
         version = self._version(request, pk, role=self.role_to_write)
-        form = SwitchForm(request.POST or None, may_force=False)
-        if request.method == "POST" and form.is_valid():
+        form = SwitchForm(
+            request.POST if request.method == "POST" else None, may_force=False
+        )
+        if form.is_valid():
             try:
                 done = versions.roll_back(
                     version.project,
