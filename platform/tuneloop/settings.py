@@ -190,6 +190,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_AUTHENTICATION": [],
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "ENUM_NAME_OVERRIDES": {
+        "BatchStateEnum": "training.models.TrainingBatch.State",
         "QuestionStateEnum": "labeling.models.Question.State",
         "VersionStateEnum": "registry.models.Version.State",
     },

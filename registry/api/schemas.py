@@ -133,8 +133,8 @@ class VersionItem(_Fields):
     """A version."""
 
     number = serializers.IntegerField()
-    state = serializers.ChoiceField(choices=Version.State.values)
-    gate = serializers.ChoiceField(choices=Version.Gate.values)
+    state = serializers.ChoiceField(choices=Version.State.choices)
+    gate = serializers.ChoiceField(choices=Version.Gate.choices)
     gate_reasons = serializers.ListField(child=serializers.DictField())
     accuracy = serializers.FloatField(allow_null=True)
     macro_f1 = serializers.FloatField(allow_null=True)

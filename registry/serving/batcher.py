@@ -55,6 +55,8 @@ class Batcher(Generic[Row]):
                 self._run_batch()
         finally:
             with self._lock:
+                if not own.is_done():  # this thread was told to end
+                    self._waiting.remove(own)
                 heir = next(iter(self._waiting), None)
                 self._has_leader = heir is not None
             if heir is not None:
@@ -65,20 +67,20 @@ class Batcher(Generic[Row]):
         texts = [text for request, part in batch for text in request.texts[part]]
         try:
             rows = self._run(texts)
-        except Exception as error:
-            self._run_apart(batch, error)
-        else:
             at = 0
             for request, part in batch:
                 n = part.stop - part.start
                 request.add(rows[at : at + n])
                 at += n
-        with self._lock:
-            # Behind the others: large requests take turns.
-            self._waiting.extend(r for r, _part in batch if not r.is_done())
-        for request, _part in batch:
-            if request.is_done():
-                request.woken.set()
+        except Exception as error:
+            self._run_apart(batch, error)
+        finally:
+            with self._lock:
+                # Behind the others: large requests take turns.
+                self._waiting.extend(r for r, _part in batch if not r.is_done())
+            for request, _part in batch:
+                if request.is_done():
+                    request.woken.set()
 
     def _take(self) -> "list[tuple[_Request[Row], slice]]":
         """The next texts in line: from each request as many as still fit."""

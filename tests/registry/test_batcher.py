@@ -1,5 +1,6 @@
 """The batcher: no wait when idle, batches under load, one bad text harms no other."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 
@@ -101,6 +102,37 @@ def test_only_the_request_with_the_bad_text_fails() -> None:
 def test_a_bad_text_alone_raises_what_the_model_raised() -> None:
     with pytest.raises(ValueError, match="poison"):
         Batcher(Model())(["poison"])
+
+
+def test_a_leader_that_is_told_to_end_leaves_the_others_to_an_heir() -> None:
+    model = Model()
+    calls: list[int] = []
+
+    def run(texts: Sequence[str]) -> list[str]:
+        calls.append(len(texts))
+        rows = model(texts)
+        if len(calls) == 1:
+            raise SystemExit
+        return rows
+
+    batcher: Batcher[str] = Batcher(run)
+    model.gate.clear()
+
+    def lead() -> None:
+        with contextlib.suppress(SystemExit):
+            batcher(["first"])
+
+    leader = start(lead)
+    assert model.running.acquire(timeout=WAIT_S)
+    got: list[object] = []
+    others = [start(lambda t=t: got.append(batcher([t]))) for t in ("a", "b")]
+    while len(batcher._waiting) < 2:
+        threading.Event().wait(0.001)
+    model.gate.set()
+    for thread in (leader, *others):
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
+    assert sorted(map(str, got)) == ["['aa']", "['bb']"]
 
 
 def test_many_threads_get_their_own_answers() -> None:
