@@ -10,9 +10,13 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
 from labeling.admin import cells
-from labeling.admin.scoped import ProjectFilter, ReadOnlyAdmin, Role
+from labeling.admin.scoped import ProjectFilter, ReadOnlyAdmin, Role, project_ids
+from labeling.models import Project
 from training.models import TrainingBatch
 from training.views.batch import duration, state_badge
+
+_MAX_BUTTONS = 8
+"""Projects with a button of their own above the list."""
 
 
 @admin.register(TrainingBatch)
@@ -35,6 +39,7 @@ class TrainingBatchAdmin(ReadOnlyAdmin):
     list_filter = (ProjectFilter, ("state", ChoicesDropdownFilter))
     ordering = ("-id",)
     sortable_by = ()
+    list_before_template = "training/list_before.html"
 
     @display(description=_("batch"))
     def number(self, obj: TrainingBatch) -> str:
@@ -65,6 +70,14 @@ class TrainingBatchAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> Any:
         # A log can be long; the list shows none.
         return super().get_queryset(request).defer("log", "metrics", "recipe")
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The list, with a way to the page that starts a training above it."""
+        mine = Project.objects.filter(pk__in=project_ids(request, Role.MANAGER))
+        extra = {**(extra_context or {}), "projects_to_train": mine[:_MAX_BUTTONS]}
+        return super().changelist_view(request, extra)
 
     def change_view(
         self,

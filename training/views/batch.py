@@ -56,6 +56,7 @@ def show(request: HttpRequest, batch_id: int) -> HttpResponse:
         request,
         title=_("Batch #%(n)d of %(project)s")
         % {"n": batch.pk, "project": batch.project},
+        original=batch,
         **_live(batch),
     )
     return render(request, "training/batch.html", context)
