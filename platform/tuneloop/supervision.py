@@ -16,9 +16,9 @@ from django.utils.translation import gettext as _
 
 from tuneloop.embedded.parent import die_with_parent
 
-_PROGRAM_STOPS_S = 6
+_PROGRAM_STOPS_S = 4
 """After this long supervisord kills a program that was told to stop."""
-_ALL_STOP_S = 8.0
+_ALL_STOP_S = 6.0
 _MARK = "TUNELOOP_UP"
 """Set for everything that `up` starts: what carries it must not outlive `up`."""
 

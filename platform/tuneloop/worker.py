@@ -11,8 +11,8 @@ from rq.serializers import JSONSerializer
 
 from tuneloop.embedded.parent import die_with_parent
 
-STOP_GRACE_S = 3.0
-"""What a running job gets when the worker is told to stop; training resumes later."""
+STOP_GRACE_S = 1.0
+"""For a short job to finish after the worker was told to stop; training resumes."""
 
 
 class Worker(rq.Worker):

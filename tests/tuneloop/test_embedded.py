@@ -111,6 +111,8 @@ def test_both_servers_answer_and_stop_with_their_only_user(home: Path) -> None:
         ).fetchone()
     assert row == ("tuneloop", "äö", 1)
     assert redis.Redis.from_url(valkey.acquire()).ping()
+    assert not is_stopped("postgres", home)
+    assert not is_stopped("valkey", home)
 
     postgres.release()
     valkey.release()

@@ -142,7 +142,7 @@ def _programs(options: dict[str, Any]) -> list[Program]:
         *("--host", options["host"], "--port", str(options["port"])),
         *("--workers", str(options["web_processes"])),
         *("--blocking-threads", str(_THREADS)),
-        *("--respawn-failed-workers", "--workers-kill-timeout", "4"),
+        *("--respawn-failed-workers", "--workers-kill-timeout", "3"),
         *("--no-ws", "--no-access-log"),
         "tuneloop.wsgi:application",
     ]
