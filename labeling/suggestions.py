@@ -36,6 +36,9 @@ def suggest(
 ) -> list[Suggestion]:
     """At most nine intents: the prediction's, then the most used, then the rest.
 
+    In a single-intent project the fallback has a key of its own, 0, and is among them
+    only if it was predicted.
+
     Args:
         project: The question's project.
         question: Its `predicted` may hold codes that were renamed since.
@@ -58,7 +61,8 @@ def suggest(
         if code in intents:
             confidence.setdefault(code, share)
     for code in (*_most_used(project, intents), *intents):
-        confidence.setdefault(code, None)
+        if project.is_multi_intent or not intents[code].is_fallback:
+            confidence.setdefault(code, None)
     return [
         Suggestion(key, intents[code], share)
         for key, (code, share) in enumerate(list(confidence.items())[:KEYS], start=1)

@@ -178,7 +178,14 @@ def _claim(request: HttpRequest, project: Project) -> Claimed | None:
 
 def _card_context(request: HttpRequest, card: Card) -> dict[str, Any]:
     role = access.role_in(request.user, card.project)
-    return {"card": card, "is_manager": role == Membership.Role.MANAGER}
+    context: dict[str, Any] = {
+        "card": card,
+        "is_manager": role == Membership.Role.MANAGER,
+    }
+    if card.claimed is None:
+        others = access.projects_for(request.user).exclude(pk=card.project.pk)
+        context["has_other_projects"] = others.exists()
+    return context
 
 
 def _next_card(

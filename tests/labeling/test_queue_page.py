@@ -294,6 +294,9 @@ def test_empty_pages_say_what_to_do(project):
     assert reverse("admin:labeling_question_import").encode() in html
     html = sign_in(ann).get(address(project)).content
     assert reverse("admin:labeling_question_import").encode() not in html
+    assert b"Another project" not in html
+    make_person("ann", make_project())
+    assert b"Another project" in sign_in(ann).get(address(project)).content
     make_question(project)
     queue.claim(project, mia)
     assert b"with other annotators" in sign_in(ann).get(address(project)).content
@@ -374,6 +377,19 @@ def test_suggestions_are_the_prediction_then_the_most_used_then_the_rest(project
         (3, c, None),
         (4, b, None),
     ]
+
+
+def test_the_fallback_has_a_key_of_its_own_unless_predicted(project, pay):
+    none = make_intent(project, "none", is_fallback=True)
+    intents = intents_of(project)
+    found = suggest(project, make_question(project), intents)
+    assert [s.intent for s in found] == [pay]
+    predicted = [{"code": "none", "confidence": 0.4}]
+    found = suggest(project, make_question(project, predicted=predicted), intents)
+    assert [s.intent for s in found] == [none, pay]
+    project.is_multi_intent = True
+    found = suggest(project, make_question(project), intents)
+    assert [s.intent for s in found] == [none, pay]
 
 
 def test_there_are_nine_suggestions_at_most(project):

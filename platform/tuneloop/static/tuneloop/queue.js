@@ -170,7 +170,11 @@
     function closeSearch({ clear = true } = {}) {
         const input = document.getElementById("queue-search");
         if (!input) return;
-        if (clear) input.value = "";
+        if (clear) {
+            input.value = "";
+            found = [];
+            active = -1;
+        }
         document.getElementById("queue-found").hidden = true;
         input.setAttribute("aria-expanded", "false");
     }
