@@ -15,6 +15,7 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from tuneloop.embedded.parent import die_with_parent
+from tuneloop.web import source_path
 
 _PROGRAM_STOPS_S = 4
 """After this long supervisord kills a program that was told to stop."""
@@ -51,9 +52,6 @@ class Supervisor:
         config.write_text(self._config())
         own_log = self._log("supervisord")
         self._read_up_to = own_log.stat().st_size if own_log.exists() else 0
-        # The programs find the code also where it was not installed.
-        sources = [str(settings.BASE_DIR), str(settings.BASE_DIR / "platform")]
-        inherited = filter(None, [os.environ.get("PYTHONPATH")])
         me = os.getpid()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(config)],
@@ -61,7 +59,7 @@ class Supervisor:
                 **os.environ,
                 _MARK: self._mark,
                 "PYTHONUNBUFFERED": "1",
-                "PYTHONPATH": os.pathsep.join([*sources, *inherited]),
+                "PYTHONPATH": source_path(),
             },
             stdin=subprocess.DEVNULL,
             # It writes its log file too. A pipe to us would break when we are killed,

@@ -22,18 +22,19 @@ def command(*, host: str, port: int, processes: int) -> list[str]:
         *(sys.executable, "-m", "granian", "--interface", "wsgi"),
         *("--host", host, "--port", str(port)),
         *("--workers", str(processes), "--blocking-threads", str(THREADS)),
-        *("--respawn-failed-workers", "--workers-kill-timeout", "4"),
+        *("--respawn-failed-workers", "--workers-kill-timeout", "3"),
         *("--no-ws", "--no-access-log"),
         "tuneloop.wsgi:application",
     ]
 
 
-def environment() -> dict[str, str]:
-    """This process's environment, made fit for a web process."""
+def source_path() -> str:
+    """PYTHONPATH with which a process finds the code also where it is not installed."""
     sources = [str(settings.BASE_DIR), str(settings.BASE_DIR / "platform")]
     inherited = filter(None, [os.environ.get("PYTHONPATH")])
-    return {
-        **os.environ,
-        "TUNELOOP_ROLE": "web",
-        "PYTHONPATH": os.pathsep.join([*sources, *inherited]),
-    }
+    return os.pathsep.join([*sources, *inherited])
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, made fit for a web process."""
+    return {**os.environ, "TUNELOOP_ROLE": "web", "PYTHONPATH": source_path()}

@@ -19,15 +19,13 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.utils.translation import gettext as _
 
-from tuneloop import embedded
+from tuneloop import embedded, web
 from tuneloop.embedded.locks import try_lock
 from tuneloop.embedded.paths import run_file
 from tuneloop.supervision import Program, Supervisor
 
 _WEB_ANSWERS_S = 90.0
 _LOOK_EVERY_S = 1.0
-_THREADS = 16
-"""Requests that one web process works on at the same time."""
 _MIGRATE_LOCK = 7106651
 """Any number: two machines of a team must not migrate at the same time."""
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
@@ -137,19 +135,15 @@ class Command(BaseCommand):
 
 def _programs(options: dict[str, Any]) -> list[Program]:
     manage = [sys.executable, str(settings.BASE_DIR / "manage.py")]
-    web = [
-        *(sys.executable, "-m", "granian", "--interface", "wsgi"),
-        *("--host", options["host"], "--port", str(options["port"])),
-        *("--workers", str(options["web_processes"])),
-        *("--blocking-threads", str(_THREADS)),
-        *("--respawn-failed-workers", "--workers-kill-timeout", "3"),
-        *("--no-ws", "--no-access-log"),
-        "tuneloop.wsgi:application",
-    ]
+    granian = web.command(
+        host=options["host"],
+        port=options["port"],
+        processes=options["web_processes"],
+    )
     worker = [*manage, "rqworker", "training", "default"]
     names = ["worker", *(f"worker-{n}" for n in range(2, options["workers"] + 1))]
     return [
-        Program("web", web, "web"),
+        Program("web", granian, "web"),
         *(Program(name, worker, "worker") for name in names),
         Program("scheduler", [*manage, "scheduler"], "scheduler"),
     ]
