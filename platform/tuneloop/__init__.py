@@ -1,1 +1,1 @@
-"""Tuneloop's own package: settings, urls, the admin site, embedded services, commands."""
+"""The product's own package: settings, admin site, embedded services, commands."""

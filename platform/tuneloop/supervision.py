@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from django.conf import settings
 from django.utils.translation import gettext as _
 
 from tuneloop.embedded.parent import die_with_parent
