@@ -39,7 +39,8 @@ class ClassifyView(APIView):
     @extend_schema(
         operation_id="classify",
         request=schemas.ClassifyRequest,
-        auth=[{"ApiKey": []}],  # as everywhere; this call only reads more along
+        # As everywhere; this call's own class only reads more along.
+        auth=[{"ApiKey": []}],  # type: ignore[list-item]
         responses={
             200: schemas.ClassifyAnswer,
             **responses(400, 401, 403, 409, 413, 503),
