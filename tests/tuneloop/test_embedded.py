@@ -47,7 +47,7 @@ def end(user: "subprocess.Popen[str]") -> int:
     return user.returncode
 
 
-def eventually(holds: Callable[[], bool], *, within_s: float = 10) -> bool:
+def eventually(holds: Callable[[], bool], *, within_s: float = 30) -> bool:
     deadline = time.monotonic() + within_s
     while not holds():
         if time.monotonic() > deadline:

@@ -59,7 +59,7 @@ class Up:
         """Sends a signal and returns the exit status."""
         assert self.process is not None
         self.process.send_signal(sig)
-        self.said += self.process.communicate(timeout=20)[0]
+        self.said += self.process.communicate(timeout=60)[0]
         return self.process.returncode
 
     def is_serving(self) -> bool:
@@ -114,8 +114,16 @@ class StayHere(urllib.request.HTTPRedirectHandler):
         return None
 
 
+def crowd() -> float:
+    """1, or by how much this machine has more to do than it can.
+
+    Times are promised to a machine that does nothing else.
+    """
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def eventually(holds: Callable[[], bool], *, within_s: float) -> bool:
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + within_s * crowd()
     while not holds():
         if time.monotonic() > deadline:
             return False
@@ -272,9 +280,7 @@ def test_a_signal_stops_everything_within_ten_seconds(
     assert running.send(sig) == 0
     took_s = time.monotonic() - began
     assert running.remains() == []
-    # Ten seconds are promised to a machine that does nothing else.
-    waiting = os.getloadavg()[0] / (os.cpu_count() or 1)
-    assert took_s < 10 * max(1, waiting)
+    assert took_s < 10 * crowd()
     assert "Traceback" not in running.said
 
 
@@ -287,7 +293,7 @@ def test_kill_9_leaves_nothing_behind(running: Up, victim: str) -> None:
         assert running.send(signal.SIGKILL) == -signal.SIGKILL
     else:
         running.find("supervisor.supervisord")[0].kill()
-        running.said += running.process.communicate(timeout=20)[0]
+        running.said += running.process.communicate(timeout=60)[0]
         assert running.process.returncode == 1
         assert "process manager ended" in running.said
     assert eventually(lambda: running.remains() == [], within_s=12), running.remains()
