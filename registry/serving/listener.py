@@ -137,6 +137,7 @@ class Listener:
             hits.flush()
             if ticks % 30 == 0:
                 _forget_ended_processes()
+                self._retry()
             ticks += 1
             self._failures = 0
             while (left_s := due - time.monotonic()) > 0 and not self._ending.is_set():
@@ -169,6 +170,13 @@ class Listener:
                 self._jobs.put(_Job(to.version_id, project_id, to.revision))
             elif project_id in held:
                 self._jobs.put(_Job(None, project_id, to.revision))
+
+    def _retry(self) -> None:
+        """Has loaded again what should serve and failed: a file may have come back."""
+        failed = self._runtime.failed()
+        for to in self._seen.values():
+            if to.version_id in failed:
+                self._jobs.put(_Job(version_id=to.version_id))
 
     def _choose(self, projects: dict[int, _Serving]) -> dict[int, _Serving]:
         """Those to load at the start: the newest active versions that fit."""

@@ -17,8 +17,8 @@ from registry.serving.rulebook import Rulebook
 
 _RETRY_AFTER_S = 30.0
 """A version that could not be loaded is not tried again sooner."""
-_SHOWN_S = 60.0
-"""How long an inference error is shown; a failed load is until it succeeds."""
+_SHOWN_S = 90.0
+"""How long a failure is shown. The listener tries active versions again meanwhile."""
 
 _logger = logging.getLogger(__name__)
 
@@ -88,12 +88,17 @@ class Runtime:
             return held
 
     def note_failure(self, bundle: Bundle, error: Exception) -> None:
-        """Shows an inference error on the process's row for a minute."""
+        """Shows an inference error on the process's row for a while."""
         message = str(error) or type(error).__name__
         with self._lock:
             self._failures[bundle.version_id] = _Failure(
                 bundle.project_id, bundle.number, message, time.monotonic(), True
             )
+
+    def failed(self) -> set[int]:
+        """Ids of the versions whose last load failed."""
+        with self._lock:
+            return {pk for pk, f in self._failures.items() if not f.is_loaded}
 
     def revisions(self) -> dict[int, int]:
         """The revision of each rulebook that is held, by project id."""
@@ -166,7 +171,7 @@ class Runtime:
 
 
 def _is_shown(failure: _Failure) -> bool:
-    return not failure.is_loaded or time.monotonic() - failure.at < _SHOWN_S
+    return time.monotonic() - failure.at < _SHOWN_S
 
 
 def _entry(projects: dict[str, dict[str, Any]], project_id: int) -> dict[str, Any]:

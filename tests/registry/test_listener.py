@@ -79,6 +79,23 @@ def test_a_version_that_cannot_be_loaded_keeps_nobody_waiting(start: Any) -> Non
     assert entry(sound)["ready"] == [1]
 
 
+def test_a_version_whose_files_come_back_serves_again(
+    start: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(listener, "_TICK_S", 0.02)
+    monkeypatch.setattr("registry.serving.runtime._RETRY_AFTER_S", 0.0)
+    project = make_project()
+    version = make_version(project)
+    versions.activate(version, by=None)
+    path = artifacts.open_verified(version) / "model.onnx"
+    path.rename(path.with_name("away"))
+    start()
+    assert within(10, lambda: entry(project).get("failed") == [1])
+    path.with_name("away").rename(path)
+    assert within(10, lambda: entry(project).get("ready") == [1])
+    assert entry(project)["failed"] == []
+
+
 def test_only_what_fits_is_loaded_ahead(start: Any) -> None:
     projects = [make_project() for _ in range(3)]
     for project in projects:
