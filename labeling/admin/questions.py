@@ -17,12 +17,10 @@ from labeling.admin.scoped import (
     ProjectFilter,
     ReadOnlyAdmin,
     ScopedFilter,
+    newest,
 )
 from labeling.exchange import QuestionExchange
 from labeling.models import Annotation, GoldLabel, Question
-
-SEARCHED = 200_000
-"""A search reads the texts of this many questions, the newest: about half a second."""
 
 _KIND = {
     Question.State.OPEN: "info",
@@ -149,7 +147,7 @@ class QuestionAdmin(QuestionExchange, ReadOnlyAdmin):
         ("origin", ChoicesDropdownFilter),
     )
     search_fields = ("text",)
-    search_help_text = _("Part of a text")
+    search_help_text = _("Part of a text, in the newest 100,000")
     ordering = ("-id",)
     sortable_by = ("confidence_bar",)
     list_select_related = ("project",)
@@ -172,8 +170,7 @@ class QuestionAdmin(QuestionExchange, ReadOnlyAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         """Looks at the newest `SEARCHED` questions of what is filtered."""
         if search_term:
-            newest = queryset.order_by("-id").values("pk")[:SEARCHED]
-            queryset = queryset.filter(pk__in=newest)
+            queryset = newest(queryset)
         found: tuple[QuerySet[Any], bool] = super().get_search_results(
             request, queryset, search_term
         )

@@ -75,6 +75,17 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
         return self._found > self.cap
 
 
+SEARCHED = 100_000
+"""A search reads the texts of this many rows, the newest: a few tenths of a second."""
+
+
+def newest(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """The newest `SEARCHED` rows, for a search that reads each text. One query."""
+    ids = rows.order_by("-pk").values_list("pk", flat=True)
+    oldest = ids[SEARCHED : SEARCHED + 1].first()
+    return rows if oldest is None else rows.filter(pk__gt=oldest)
+
+
 class ScopedAdmin(ModelAdmin):
     """Shows the rows of the projects that a person has a role in.
 

@@ -218,6 +218,13 @@ UNFOLD: dict[str, Any] = {
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_LANGUAGES": True,
     "DASHBOARD_CALLBACK": "tuneloop.dashboard.fill",
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("tuneloop/favicon.svg"),
+        }
+    ],
     "STYLES": [lambda request: static("tuneloop/tuneloop.css")],
     "COLORS": {
         "primary": {

@@ -17,11 +17,9 @@ from labeling.admin.scoped import (
     ReadOnlyAdmin,
     Role,
     ScopedFilter,
+    newest,
 )
 from registry.models import ClassificationLog, Feedback
-
-SEARCHED = 200_000
-"""A search reads the texts of this many answers, the newest."""
 
 
 class ReviewFilter(ScopedFilter):
@@ -60,7 +58,7 @@ class ClassificationLogAdmin(ReadOnlyAdmin):
     list_select_related = ("client", "project")
     list_filter = (ProjectFilter, ReviewFilter)
     search_fields = ("text",)
-    search_help_text = _("Part of a text, or a request id")
+    search_help_text = _("Part of a text, in the newest 100,000, or a request id")
     ordering = ("-id",)
     sortable_by = ()
     paginator = CappedPaginator
@@ -83,8 +81,7 @@ class ClassificationLogAdmin(ReadOnlyAdmin):
         except ValueError:
             pass
         if search_term:
-            newest = queryset.order_by("-id").values("pk")[:SEARCHED]
-            queryset = queryset.filter(pk__in=newest)
+            queryset = newest(queryset)
         found: tuple[QuerySet[Any], bool] = super().get_search_results(
             request, queryset, search_term
         )
