@@ -27,6 +27,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "platform")]
 
 PROCESSES = 2
 BATCH = 16
+ROUNDS = 3
 PARTS = (
     "今天",
     "昨天",
@@ -64,17 +65,19 @@ def bare(folder: Path, batch: int, seconds: float, seed: int) -> list[float]:
     return took
 
 
-def bare_on_all_cores(folder: Path, seconds: float) -> float:
+def bare_on_all_cores(folder: Path, seconds: float, turn: int) -> float:
     """Texts a second of one bare loop a process, batches of 16."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(PROCESSES) as pool:
-        jobs = [(folder, BATCH, seconds, seed) for seed in range(PROCESSES)]
+        jobs = [(folder, BATCH, seconds, 10 * turn + n) for n in range(PROCESSES)]
         return sum(
             len(took) * BATCH * 1000 / sum(took) for took in pool.starmap(bare, jobs)
         )
 
 
-def over_http(server: Any, secret: str, clients: int, seconds: float) -> list[float]:
+def over_http(
+    server: Any, secret: str, clients: int, seconds: float, turn: int
+) -> list[float]:
     """Milliseconds of each request; every answer must be the model's."""
     took: list[list[float]] = [[] for _ in range(clients)]
     wrong: list[Any] = []
@@ -82,7 +85,7 @@ def over_http(server: Any, secret: str, clients: int, seconds: float) -> list[fl
 
     def ask(i: int) -> None:
         client = server.client(secret)
-        source = questions(1000 * clients + i)
+        source = questions(100_000 * turn + 1000 * clients + i)
         client.post("classify", {"text": next(source)})
         barrier.wait()
         end = time.perf_counter() + seconds
@@ -140,31 +143,31 @@ def bench(artifact: Path | None, home: Path, seconds: float) -> None:
     secret = make_key(project)[1]
     folder = artifacts.open_verified(version)
 
-    one = bare(folder, 1, seconds, 7)
-    all_cores = bare_on_all_cores(folder, seconds)
-    rows = [
-        (f"bare loop, batches of {BATCH}", all_cores, None, None),
-        ("bare, one text", 1000 / (sum(one) / len(one)), one, None),
-    ]
+    one: list[float] = []
+    everywhere: list[float] = []
+    asked: dict[int, list[float]] = {1: [], 32: []}
     with serve(web.environment(), home / "web.log", processes=PROCESSES) as server:
-        for clients in (1, 32):
-            took = over_http(server, secret, clients, seconds)
-            rate = len(took) / seconds
-            rows.append((f"HTTP, {clients} clients", rate, took, rate / all_cores))
+        # In turns: what else the machine does meanwhile weighs on all alike.
+        for turn in range(ROUNDS):
+            one += bare(folder, 1, seconds / ROUNDS, 100 + turn)
+            everywhere.append(bare_on_all_cores(folder, seconds / ROUNDS, turn))
+            for clients, took in asked.items():
+                took += over_http(server, secret, clients, seconds / ROUNDS, turn)
         memory = ", ".join(f"{row.rss_mb:.0f} MB" for row in server.rows())
+    all_cores = sum(everywhere) / ROUNDS
     print(f"{'':28} {'texts/s':>8} {'p50 ms':>8} {'p99 ms':>8} {'of bare':>8}")
-    for name, rate, took, share in rows:
-        p50, p99 = (
-            (f"{percentile(took, at):8.1f}" if took else " " * 8) for at in (0.5, 0.99)
-        )
-        print(f"{name:28} {rate:8.0f} {p50} {p99} {f'{share:8.2f}' if share else ''}")
-    http_one, many = rows[2][2], rows[3][2]
-    assert http_one is not None
-    assert many is not None
-    print(
-        f"one client: p50 {percentile(http_one, 0.5) / percentile(one, 0.5):.2f} x bare"
-    )
-    print(f"32 clients: p99 {percentile(many, 0.99) / percentile(many, 0.5):.1f} x p50")
+    print(f"{f'bare loop, batches of {BATCH}':28} {all_cores:8.0f}")
+    for name, took in (
+        ("bare, one text", one),
+        *((f"HTTP, clients: {clients}", took) for clients, took in asked.items()),
+    ):
+        rate = 1000 * len(one) / sum(one) if took is one else len(took) / seconds
+        p50, p99 = (percentile(took, at) for at in (0.5, 0.99))
+        print(f"{name:28} {rate:8.0f} {p50:8.1f} {p99:8.1f} {rate / all_cores:8.2f}")
+    ratio = percentile(asked[1], 0.5) / percentile(one, 0.5)
+    print(f"one client: p50 {ratio:.2f} x bare")
+    ratio = percentile(asked[32], 0.99) / percentile(asked[32], 0.5)
+    print(f"32 clients: p99 {ratio:.1f} x p50")
     print(f"memory of the web processes: {memory}")
 
 
