@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
 
 NOTHING = mark_safe('<span class="tl-nothing">–</span>')
 
@@ -16,7 +17,8 @@ def percent(share: float | None, *, digits: int = 0) -> str:
     """A share from 0 to 1 in the reader's number format; a dash for None."""
     if share is None:
         return "–"
-    return f"{number_format(100 * share, digits)} %"
+    # Translators: a percentage, with or without a space as is usual.
+    return _("%(n)s %%") % {"n": number_format(100 * share, digits)}
 
 
 def bar(share: float | None, *, low: float | None = None) -> SafeString:

@@ -123,6 +123,13 @@ class Standing:
         return self._versions[0] if self._versions else None
 
     @property
+    def refused(self) -> Any | None:
+        """The newest version, if the gate did not let it pass and nobody forced it."""
+        newest = self.newest_version
+        is_waiting = newest and newest.state == Version.State.CANDIDATE
+        return newest if is_waiting and newest.gate == Version.Gate.REFUSED else None
+
+    @property
     def active(self) -> Any | None:
         """The version that serves, with `accuracy`, `macro_f1` and `since`."""
         active = (v for v in self._versions if v.state == Version.State.ACTIVE)
@@ -189,7 +196,10 @@ class Standing:
         if batch and batch.state in _UNDER_WAY:
             return "batch"
         if newest and newest.state == Version.State.CANDIDATE:
-            return "activate" if newest.gate == Version.Gate.PASSED else "look"
+            if newest.gate == Version.Gate.PASSED:
+                return "activate"
+            if not self.active:
+                return "look"  # nothing serves but rules: a person should decide
         if not self.missing_labels:
             return "train"
         if self.states[Question.State.OPEN]:

@@ -100,7 +100,7 @@ def provenance(version: Version) -> list[tuple[str, str]]:
 
 
 def _seconds(seconds: float | None) -> str:
-    return f"{seconds:.0f} s" if seconds is not None else ""
+    return _("%d s") % round(seconds) if seconds is not None else ""
 
 
 def card(version: Version) -> str:

@@ -247,6 +247,10 @@ class TestNextStep:
         activate(first)
         project.questions.filter(state="labelled").update(trained_in="1")
         assert standing(project).next_step == "label"
+        second = version(project, 2, gate="refused")
+        # Something serves: a refused version is a remark, no longer the next step.
+        assert standing(project).next_step == "label"
+        assert standing(project).refused == second
         project.questions.filter(state="open").update(state="skipped")
         assert standing(project).next_step == "rest"
 
