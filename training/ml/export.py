@@ -21,22 +21,23 @@ from registry.onnx.session import (
     FLOAT32_FILE,
     INT8_FILE,
     LABELS_FILE,
-    OnnxClassifier,
+    group_by_length,
+    open_session,
     probabilities,
 )
+from registry.onnx.tokens import TextEncoder, pad
 from training.ml import graph, metrics
-from training.ml.graph import Array
+from training.ml.graph import Weights
 from training.ml.interface import ExportReport, Progress, TrainingError
 from training.ml.model import HEAD_FILE
 
 MIN_AGREEMENT = 0.98
 """Share of samples on which int8 must answer like float32."""
 
+_STAGES = 4
+
 MAX_SAMPLES = 256
 """Samples that the two models are compared on (about a second on two cores)."""
-
-# From fast to careful; the first that agrees is kept.
-_VARIANTS = (graph.Int8(per_channel=True), graph.Int8(per_channel=True, bits=7))
 
 
 def export(
@@ -60,45 +61,46 @@ def export(
         TrainingError: the folder holds no model that can be exported.
     """
     started = time.monotonic()
-    stages = 2 + len(_VARIANTS)
 
     def stage(done: int) -> None:
-        report(Progress(done, stages, 0, 0.0, None, "export", None))
+        report(Progress(done, _STAGES, 0, 0.0, None, "export", None))
 
     stage(0)
     out.mkdir(parents=True, exist_ok=True)
-    for name in ("tokenizer.json", LABELS_FILE):
-        if out.resolve() != folder.resolve():
+    if out.resolve() != folder.resolve():
+        for name in ("tokenizer.json", LABELS_FILE):
             shutil.copyfile(folder / name, out / name)
-    config, tensors, head = _read(folder)
+    config, weights, head = _read(folder)
+    document = json.loads((out / LABELS_FILE).read_text("utf-8"))
     stage(1)
-    _write(graph.bert(config, tensors, head, None), out / FLOAT32_FILE)
+    exact = graph.bert(config, weights, head, None)
+    _write(exact, out / FLOAT32_FILE)
     (out / INT8_FILE).unlink(missing_ok=True)
-    samples = list(samples[:MAX_SAMPLES])
     stage(2)
-    if not samples:
-        comparison = _Comparison(0.0, 0.0)
-        reason = "int8 was not tried: there were no samples to compare it on."
-    else:
-        exact = OnnxClassifier(out, threads=_threads(), file_name=FLOAT32_FILE)
-        expected = exact.logits(samples)  # (N, C)
-        for done, variant in enumerate(_VARIANTS, start=3):
-            _write(graph.bert(config, tensors, head, variant), out / INT8_FILE)
-            small = OnnxClassifier(out, threads=_threads(), file_name=INT8_FILE)
-            got = small.logits(samples)
-            comparison = _compare(expected, got, multi=exact.multi)
-            stage(done)
+    comparison, reason = _Comparison(0.0, 0.0), "int8 was not tried: no samples."
+    if samples:
+        encoder = TextEncoder(out, max_length=document["max_length"])
+        feeds = _feeds(encoder, samples[:MAX_SAMPLES])
+        expected, peaks = _observe(exact, feeds, graph.peak_names(config))
+        stage(3)
+        # From fast to careful: the first that agrees is kept.
+        for int8 in (graph.Int8(peaks), graph.Int8(peaks, every_token=True)):
+            _write(graph.bert(config, weights, head, int8), out / INT8_FILE)
+            session = open_session(out / INT8_FILE, threads=_threads())
+            got = np.concatenate([session.run(["logits"], feed)[0] for feed in feeds])
+            comparison = _compare(expected, got, multi=document["multi"])
             if comparison.agreement >= MIN_AGREEMENT:
                 break
-        agrees = f"int8 gives float32's answer on {comparison.agreement:.1%}"
+        reason = (
+            f"int8 gives float32's answer on {comparison.agreement:.1%} of"
+            f" {len(expected)} samples"
+        )
         if comparison.agreement >= MIN_AGREEMENT:
-            reason = f"{agrees} of {len(samples)} samples."
+            reason += "."
         else:
             (out / INT8_FILE).unlink()
-            reason = (
-                f"int8 was dropped: {agrees} of {len(samples)} samples, less than"
-                f" {MIN_AGREEMENT:.0%}."
-            )
+            reason += f", less than {MIN_AGREEMENT:.0%}: it was dropped."
+    stage(_STAGES)
     kept = (out / INT8_FILE).exists()
     models = (FLOAT32_FILE, INT8_FILE) if kept else (FLOAT32_FILE,)
     return ExportReport(
@@ -119,6 +121,36 @@ class _Comparison:
     max_probability_difference: float
 
 
+def _feeds(encoder: TextEncoder, samples: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the inputs of each run: samples of like length together."""
+    ids = encoder.encode(samples).ids
+    feeds = []
+    for rows in group_by_length([len(one) for one in ids]):
+        input_ids, mask = pad([ids[row] for row in rows], encoder.pad_id)  # (B, T)
+        feeds.append({"input_ids": input_ids, "attention_mask": mask})
+    return feeds
+
+
+def _observe(
+    model: onnx.ModelProto, feeds: Sequence[dict[str, Any]], names: Sequence[str]
+) -> tuple[npt.NDArray[np.float32], Weights]:
+    """Run a model and return its logits (N, C) and the peaks of some tensors (H,)."""
+    watched = [onnx.ValueInfoProto(name=name) for name in names]
+    model.graph.output.extend(watched)
+    session = open_session(model.SerializeToString(), threads=_threads())
+    del model.graph.output[1:]
+    logits = []
+    peaks: dict[str, npt.NDArray[np.float32]] = {}
+    for feed in feeds:
+        first, *hidden = session.run(["logits", *names], feed)
+        logits.append(first)
+        real = feed["attention_mask"].astype(bool)  # (B, T)
+        for name, tensor in zip(names, hidden, strict=True):
+            peak = np.abs(tensor[real]).max(axis=0)  # (H,)
+            peaks[name] = np.maximum(peaks.get(name, 0.0), peak)
+    return np.concatenate(logits), {n: torch.from_numpy(p) for n, p in peaks.items()}
+
+
 def _compare(
     expected: npt.NDArray[np.float32], got: npt.NDArray[np.float32], *, multi: bool
 ) -> _Comparison:
@@ -129,11 +161,11 @@ def _compare(
     return _Comparison(metrics.accuracy(wanted, given), float(np.abs(apart).max()))
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Array], dict[str, Array]]:
+def _read(folder: Path) -> tuple[dict[str, Any], Weights, Weights]:
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
-        tensors = _arrays(folder / "model.safetensors")
-        head = _arrays(folder / HEAD_FILE)
+        weights = load_file(folder / "model.safetensors")
+        head = load_file(folder / HEAD_FILE)
     except Exception as error:  # safetensors raises its own classes
         raise TrainingError(f"The trained model cannot be read: {error}") from error
     kind, activation = config["model_type"], config.get("hidden_act", "gelu")
@@ -142,16 +174,11 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Array], dict[str, Arr
             f"Encoders of the type {kind} with {activation} cannot be exported"
             f" (known: {', '.join(sorted(graph.MODEL_TYPES))})."
         )
-    return config, tensors, head
-
-
-def _arrays(path: Path) -> dict[str, Array]:
-    arrays = {}
-    for name, tensor in load_file(path).items():
-        # numpy has no bfloat16.
-        exact = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
-        arrays[name] = exact.numpy()
-    return arrays
+    for name, tensor in weights.items():
+        # Only the lookup of words may stay half as wide.
+        if tensor.dtype != torch.float16 or "word_embeddings" not in name:
+            weights[name] = tensor.float()
+    return config, weights, head
 
 
 def _write(model: onnx.ModelProto, path: Path) -> None:

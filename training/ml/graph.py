@@ -1,7 +1,7 @@
 """The ONNX graph of a BERT-like classifier, written node by node from its weights.
 
 Exporters trace a model for many seconds and leave small operators to be fused at each
-load; this writes the fused operators of ONNX Runtime at once.
+load; this writes the operators that ONNX Runtime runs fastest at once.
 """
 
 from __future__ import annotations
@@ -9,29 +9,46 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import onnx
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 MODEL_TYPES = frozenset({"bert", "roberta", "xlm-roberta"})
 """Encoders that the graph can write."""
 
-ACTIVATIONS = {"gelu": "Gelu", "relu": "Relu"}
-"""Feed-forward activations that the graph knows, with their operators."""
+ACTIVATIONS = {"gelu": ("Gelu", "com.microsoft"), "relu": ("Relu", "")}
+"""Feed-forward activations that the graph knows: operator and its domain."""
 
-Array = npt.NDArray[Any]
+Weights = dict[str, torch.Tensor]
+Parts = dict[str, tuple[torch.Tensor, torch.Tensor]]
+"""Weight (O, I) and bias (O,) by name."""
 
 
 @dataclass(frozen=True)
 class Int8:
-    """How matrices are quantised; activations always by their range at run time."""
+    """How matrix products are quantised.
 
-    per_channel: bool = True
-    """One scale for each output instead of one for the whole matrix."""
+    Weights get one scale an output. Activations are quantised by their range at run
+    time, one range for all tokens and features of a batch, so whatever sticks out takes
+    precision from the rest. Two remedies, each a cheap operator:
+
+    - Features that stick out are divided, and their weights multiplied, by a factor
+      each, from the largest values seen (`peaks`).
+    - Tokens that stick out, as behind the feed-forward activation, are divided by their
+      largest value, and the product multiplied by it.
+
+    Source: Xiao et al. 2023, "SmoothQuant" (with its middle setting, 0.5).
+    """
+
+    peaks: Weights
+    """Largest absolute value of each feature (H,), by name of the normalised tensor."""
+
+    every_token: bool = False
+    """Divide tokens before each product, not only behind the activation. Slower by an
+    eighth, and then an answer hardly depends on the other texts of its batch."""
 
     bits: int = 8
-    """Bits of a weight; 7 keeps older CPUs' 16-bit sums from overflowing."""
+    """Bits of a weight, sign included."""
 
 
 class GraphWriter:
@@ -43,100 +60,149 @@ class GraphWriter:
         self.weights: list[onnx.TensorProto] = []
         self._count = 0
 
-    def weight(self, name: str, value: Array) -> str:
+    def weight(self, name: str, value: torch.Tensor) -> str:
         """Add a constant and return its name."""
-        value = np.ascontiguousarray(value)
-        self.weights.append(numpy_helper.from_array(value, name))
+        array = value.contiguous().numpy()
+        self.weights.append(numpy_helper.from_array(array, name))
         return name
 
+    def axes(self, name: str, *values: int) -> str:
+        """Add a list of axes as a constant and return its name."""
+        return self.weight(name, torch.tensor(values, dtype=torch.int64))
+
     def node(
-        self, operator: str, *inputs: str, domain: str = "", **options: Any
+        self,
+        operator: str,
+        *inputs: str,
+        domain: str = "",
+        output: str | None = None,
+        **options: Any,
     ) -> str:
         """Add a node with one output and return the output's name."""
         self._count += 1
-        output = options.pop("output", None) or f"{operator.lower()}_{self._count}"
+        output = output or f"{operator.lower()}_{self._count}"
         self.nodes.append(
             helper.make_node(operator, list(inputs), [output], domain=domain, **options)
         )
         return output
 
-    def linear(self, name: str, x: str, weight: Array, bias: Array) -> str:
-        """Multiply (..., I) with a weight (O, I) and add a bias (O,)."""
+    def linears(self, x: str, parts: Parts, *, outliers: bool = False) -> list[str]:
+        """Multiply (B, T, I) with weights (O, I) and add biases (O,), for each part.
+
+        Args:
+            outliers: whether some tokens of `x` have far larger values than others.
+        """
         if self.int8 is None:
-            product = self.node("MatMul", x, self.weight(f"{name}.w", weight.T))
-            return self.node("Add", product, self.weight(f"{name}.b", bias))
-        matrix, scale = quantise(weight, self.int8)
-        return self.node(
-            "DynamicQuantizeMatMul",
+            return [
+                self.node(
+                    "Add",
+                    self.node("MatMul", x, self.weight(f"{name}.weight", weight.T)),
+                    self.weight(f"{name}.bias", bias),
+                )
+                for name, (weight, bias) in parts.items()
+            ]
+        factor = torch.ones(())
+        if x in self.int8.peaks:
+            steepest = torch.stack([w.abs().amax(dim=0) for w, _ in parts.values()])
+            factor = balance(self.int8.peaks[x], steepest.amax(dim=0))  # (I,)
+            x = self.node("Mul", x, self.weight(f"{x}.factor", 1.0 / factor))
+        largest = None
+        if outliers or self.int8.every_token:
+            last = self.axes(f"{x}.last", -1)
+            largest = self.node("ReduceMax", self.node("Abs", x), last, keepdims=1)
+            x = self.node("Div", x, largest)  # (B, T, I) by (B, T, 1)
+        return [
+            self._quantised(name, x, weight * factor, bias, largest)
+            for name, (weight, bias) in parts.items()
+        ]
+
+    def _quantised(
+        self,
+        name: str,
+        x: str,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        largest: str | None,
+    ) -> str:
+        assert self.int8 is not None
+        matrix, scale = quantise(weight, self.int8.bits)
+        inputs = [
             x,
-            self.weight(f"{name}.w", matrix.T),
-            self.weight(f"{name}.s", scale),
-            "",
-            self.weight(f"{name}.b", bias.astype(np.float32)),
-            domain="com.microsoft",
-        )
+            self.weight(f"{name}.weight", matrix.T),
+            self.weight(f"{name}.scale", scale),
+        ]
+        offset = self.weight(f"{name}.bias", bias)
+        operator, domain = "DynamicQuantizeMatMul", "com.microsoft"
+        if largest is None:
+            return self.node(operator, *inputs, "", offset, domain=domain)
+        product = self.node(operator, *inputs, domain=domain)
+        return self.node("Add", self.node("Mul", product, largest), offset)
 
     def norm(
-        self, name: str, x: str, weight: Array, bias: Array, epsilon: float
+        self,
+        name: str,
+        x: str,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        epsilon: float,
     ) -> str:
-        """Normalise the last axis."""
+        """Normalise the last axis; the output has the name `name`."""
         return self.node(
             "LayerNormalization",
             x,
-            self.weight(f"{name}.w", weight),
-            self.weight(f"{name}.b", bias),
+            self.weight(f"{name}.weight", weight),
+            self.weight(f"{name}.bias", bias),
+            output=name,
             axis=-1,
             epsilon=epsilon,
         )
 
-    def skip_norm(
-        self, name: str, x: str, skip: str, weight: Array, bias: Array, epsilon: float
-    ) -> str:
-        """Add two tensors and normalise the last axis, in one operator."""
-        return self.node(
-            "SkipLayerNormalization",
-            x,
-            skip,
-            self.weight(f"{name}.w", weight),
-            self.weight(f"{name}.b", bias),
-            domain="com.microsoft",
-            epsilon=epsilon,
-        )
-
-    def table(self, name: str, value: Array, index: str) -> str:
+    def table(self, name: str, value: torch.Tensor, index: str) -> str:
         """Look rows of a table (V, H) up: index (...) to float32 (..., H)."""
-        if self.int8 is None:
-            # Half the bytes on disk; the lookup is exact if it was stored that way.
-            rows = self.node("Gather", self.weight(f"{name}.w", value), index)
-            if value.dtype == np.float32:
-                return rows
-            return self.node("Cast", rows, to=TensorProto.FLOAT)
-        matrix, scale = quantise(value.astype(np.float32), Int8())
-        rows = self.node("Gather", self.weight(f"{name}.w", matrix), index)
-        scales = self.node("Gather", self.weight(f"{name}.s", scale[:, None]), index)
-        return self.node("Mul", self.node("Cast", rows, to=TensorProto.FLOAT), scales)
+        if self.int8 is not None:
+            matrix, scale = quantise(value)
+            scale = self.weight(f"{name}.scale", scale.unsqueeze(1))
+            rows = self.node("Gather", self.weight(f"{name}.weight", matrix), index)
+            rows = self.node("Cast", rows, to=TensorProto.FLOAT)
+            return self.node("Mul", rows, self.node("Gather", scale, index))
+        # A table stored as float16 stays so: half the bytes, and still exact.
+        rows = self.node("Gather", self.weight(f"{name}.weight", value), index)
+        if value.dtype == torch.float32:
+            return rows
+        return self.node("Cast", rows, to=TensorProto.FLOAT)
 
 
-def quantise(weight: Array, int8: Int8) -> tuple[Array, Array]:
-    """Round a matrix (O, I) to int8 with scales (O,) or (): ``weight = q * scale``."""
-    largest = 2 ** (int8.bits - 1) - 1
-    peak = np.abs(weight).max(axis=1) if int8.per_channel else np.abs(weight).max()
-    scale = (np.maximum(peak, 1e-12) / largest).astype(np.float32)
-    spread = scale[:, None] if int8.per_channel else scale
-    result = np.empty(weight.shape, np.int8)
+def quantise(weight: torch.Tensor, bits: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    """Round a matrix (O, I) to int8 with a scale for each row, float32 (O,)."""
+    largest = 2 ** (bits - 1) - 1
+    result = torch.empty(weight.shape, dtype=torch.int8)
+    scale = torch.empty(len(weight))
     # In slices: a vocabulary of 250,000 rows needs little memory beside it.
-    for start in range(0, len(weight), 1 << 14):
-        part = slice(start, start + (1 << 14))
-        by = spread[part] if int8.per_channel else spread
-        np.rint(weight[part] / by, out=result[part], casting="unsafe")
-    return result, np.asarray(scale)
+    for start in range(0, len(weight), 8192):
+        rows = slice(start, start + 8192)
+        part = weight[rows].float()
+        scale[rows] = part.abs().amax(dim=1).clamp(min=1e-12) / largest
+        result[rows] = (part / scale[rows].unsqueeze(1)).round_().to(torch.int8)
+    return result, scale
+
+
+def balance(peaks: torch.Tensor, steepest: torch.Tensor) -> torch.Tensor:
+    """Return what to divide features by, so that they stick out like their weights."""
+    # Never zero: features that were never seen, and dead weights, stay as they are.
+    return (peaks.clamp(min=1e-4) / steepest.clamp(min=1e-5)).sqrt()
+
+
+def peak_names(config: dict[str, Any]) -> list[str]:
+    """Return the tensors of the graph whose peaks `Int8` wants."""
+    layers = range(int(config["num_hidden_layers"]))
+    parts = ("attention.output.LayerNorm", "output.LayerNorm")
+    inner = [f"encoder.layer.{layer}.{part}" for layer in layers for part in parts]
+    # The last one goes into the mean, not into a product.
+    return ["embeddings.LayerNorm", *inner[:-1]]
 
 
 def bert(
-    config: dict[str, Any],
-    tensors: dict[str, Array],
-    head: dict[str, Array],
-    int8: Int8 | None,
+    config: dict[str, Any], weights: Weights, head: Weights, int8: Int8 | None
 ) -> onnx.ModelProto:
     """Write the graph of a BERT or RoBERTa encoder with mean pooling and a head.
 
@@ -145,57 +211,45 @@ def bert(
 
     Args:
         config: config.json of the encoder.
-        tensors: its weights by their Hugging Face names.
+        weights: by their Hugging Face names, float32 (the word embeddings perhaps
+            float16).
         head: ``weight`` (C, H) and ``bias`` (C,).
         int8: how to quantise, or None for float32.
     """
     g = GraphWriter(int8)
     epsilon = float(config["layer_norm_eps"])
-    heads = int(config["num_attention_heads"])
 
     # Embeddings: word + position + type 0; rows of the padding are never looked at.
-    words = g.table("word", tensors["embeddings.word_embeddings.weight"], "input_ids")
-    positions = tensors["embeddings.position_embeddings.weight"]
+    words = g.table("word", weights["embeddings.word_embeddings.weight"], "input_ids")
+    positions = weights["embeddings.position_embeddings.weight"]
     if "roberta" in config["model_type"]:
         positions = positions[config["pad_token_id"] + 1 :]
-    kinds = tensors["embeddings.token_type_embeddings.weight"]
+    positions = positions + weights["embeddings.token_type_embeddings.weight"][0]
     length = g.node("Shape", "input_ids", start=1, end=2)  # (1,)
-    place = g.node(
-        "Slice",
-        g.weight("position", positions.astype(np.float32) + kinds[0]),
-        g.weight("zero", np.array([0], np.int64)),
-        length,
-    )  # (T, H)
+    places = g.weight("position", positions)
+    places = g.node("Slice", places, g.axes("zero", 0), length)  # (T, H)
     x = g.norm(
-        "embedding_norm",
-        g.node("Add", words, place),
-        tensors["embeddings.LayerNorm.weight"],
-        tensors["embeddings.LayerNorm.bias"],
+        "embeddings.LayerNorm",
+        g.node("Add", words, places),
+        weights["embeddings.LayerNorm.weight"],
+        weights["embeddings.LayerNorm.bias"],
         epsilon,
     )  # (B, T, H)
 
     mask = g.node("Cast", "attention_mask", to=TensorProto.INT32)  # (B, T)
     for layer in range(int(config["num_hidden_layers"])):
-        x = _layer(g, x, mask, layer, config, tensors, epsilon, heads)
+        x = _layer(g, x, mask, f"encoder.layer.{layer}", config, weights)
 
     # Mean over the real tokens, then the head (small: always float32).
-    weight = g.node(
-        "Unsqueeze",
-        g.node("Cast", "attention_mask", to=TensorProto.FLOAT),
-        g.weight("last", np.array([-1], np.int64)),
-    )  # (B, T, 1)
-    tokens = g.weight("token_axis", np.array([1], np.int64))
-    total = g.node("ReduceSum", g.node("Mul", x, weight), tokens, keepdims=0)  # (B, H)
-    count = g.node("ReduceSum", weight, tokens, keepdims=0)  # (B, 1)
+    real = g.node("Cast", "attention_mask", to=TensorProto.FLOAT)
+    real = g.node("Unsqueeze", real, g.axes("last", -1))  # (B, T, 1)
+    tokens = g.axes("tokens", 1)
+    total = g.node("ReduceSum", g.node("Mul", x, real), tokens, keepdims=0)  # (B, H)
+    count = g.node("ReduceSum", real, tokens, keepdims=0)  # (B, 1)
     pooled = g.node("Div", total, count)
-    g.node(
-        "Gemm",
-        pooled,
-        g.weight("head.w", head["weight"].astype(np.float32)),
-        g.weight("head.b", head["bias"].astype(np.float32)),
-        transB=1,
-        output="logits",
-    )
+    matrix = g.weight("head.weight", head["weight"])
+    offset = g.weight("head.bias", head["bias"])
+    g.node("Gemm", pooled, matrix, offset, transB=1, output="logits")
     return _finish(g, classes=len(head["bias"]))
 
 
@@ -203,58 +257,56 @@ def _layer(
     g: GraphWriter,
     x: str,
     mask: str,
-    layer: int,
+    prefix: str,
     config: dict[str, Any],
-    tensors: dict[str, Array],
-    epsilon: float,
-    heads: int,
+    weights: Weights,
 ) -> str:
-    def read(part: str, kind: str) -> Array:
-        value = tensors[f"encoder.layer.{layer}.{part}.{kind}"]
-        return value.astype(np.float32, copy=False)
+    """Write one layer: (B, T, H) to (B, T, H)."""
 
-    def linear(part: str, source: str) -> str:
-        name = f"{layer}.{part}"
-        return g.linear(name, source, read(part, "weight"), read(part, "bias"))
+    def read(part: str) -> tuple[torch.Tensor, torch.Tensor]:
+        return weights[f"{prefix}.{part}.weight"], weights[f"{prefix}.{part}.bias"]
 
-    def skip_norm(part: str, source: str, skip: str) -> str:
-        name, weight, bias = f"{layer}.{part}", read(part, "weight"), read(part, "bias")
-        return g.skip_norm(name, source, skip, weight, bias, epsilon)
+    def linear(part: str, source: str, *, outliers: bool = False) -> str:
+        parts = {f"{prefix}.{part}": read(part)}
+        return g.linears(source, parts, outliers=outliers)[0]
 
-    projections = [f"attention.self.{part}" for part in ("query", "key", "value")]
-    query, key, value = (linear(part, x) for part in projections)  # (B, T, H) each
+    def add_norm(part: str, source: str, skip: str) -> str:
+        # Apart: the operator that does both, SkipLayerNormalization, is five times as
+        # slow on a CPU.
+        total = g.node("Add", source, skip)
+        epsilon = float(config["layer_norm_eps"])
+        return g.norm(f"{prefix}.{part}", total, *read(part), epsilon)
+
+    names = [f"attention.self.{part}" for part in ("query", "key", "value")]
+    parts = {f"{prefix}.{name}": read(name) for name in names}
+    query, key, value = g.linears(x, parts)  # (B, T, H) each
     attended = g.node(
         "MultiHeadAttention",
-        query,
-        key,
-        value,
-        "",
-        mask,
+        *(query, key, value, "", mask),
         domain="com.microsoft",
-        num_heads=heads,
+        num_heads=int(config["num_attention_heads"]),
     )  # (B, T, H)
-    x = skip_norm(
-        "attention.output.LayerNorm", linear("attention.output.dense", attended), x
-    )
+    attended = linear("attention.output.dense", attended)
+    x = add_norm("attention.output.LayerNorm", attended, x)
+    operator, domain = ACTIVATIONS[config["hidden_act"]]
     inner = linear("intermediate.dense", x)  # (B, T, F)
-    activation = ACTIVATIONS[config["hidden_act"]]
-    domain = "com.microsoft" if activation == "Gelu" else ""
-    inner = g.node(activation, inner, domain=domain)
-    return skip_norm("output.LayerNorm", linear("output.dense", inner), x)
+    inner = g.node(operator, inner, domain=domain)
+    inner = linear("output.dense", inner, outliers=True)
+    return add_norm("output.LayerNorm", inner, x)
 
 
 def _finish(g: GraphWriter, *, classes: int) -> onnx.ModelProto:
-    def info(name: str, kind: int, shape: list[str | int]) -> onnx.ValueInfoProto:
+    def info(name: str, kind: int, *shape: str | int) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, kind, shape)
 
     graph = helper.make_graph(
         g.nodes,
         "classifier",
         [
-            info("input_ids", TensorProto.INT64, ["batch", "tokens"]),
-            info("attention_mask", TensorProto.INT64, ["batch", "tokens"]),
+            info("input_ids", TensorProto.INT64, "batch", "tokens"),
+            info("attention_mask", TensorProto.INT64, "batch", "tokens"),
         ],
-        [info("logits", TensorProto.FLOAT, ["batch", classes])],
+        [info("logits", TensorProto.FLOAT, "batch", classes)],
         initializer=g.weights,
     )
     return helper.make_model(

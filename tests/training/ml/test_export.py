@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from registry.onnx.session import OnnxClassifier
 from registry.onnx.tokens import TextEncoder, pad
 from tests.training.ml.makers import make_examples, make_recipe
 from training.ml import export as exporting
+from training.ml import graph
 from training.ml import model as models
 from training.ml.interface import Progress, TrainingError
 from training.ml.loop import fit
@@ -80,7 +82,8 @@ def test_int8_is_dropped_when_it_disagrees(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Two bits a weight are too few for anything.
-    monkeypatch.setattr(exporting, "_VARIANTS", (exporting.graph.Int8(bits=2),))
+    coarse = functools.partial(graph.Int8, bits=2)
+    monkeypatch.setattr(graph, "Int8", coarse)
     out = tmp_path / "served"
     result = exporting.export(trained, out, samples=TEXTS, report=lambda p: None)
     assert not result.int8_kept
