@@ -5,7 +5,7 @@ import logging
 import traceback
 from collections.abc import Callable
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 from redis.exceptions import RedisError
@@ -81,12 +81,14 @@ def run(
         _logger.warning("batch %s: somebody else has taken it over", batch_id)
         return None
     except (Cancelled, KeyboardInterrupt) as stop:
+        _forget_statement()
         if ownership.end_cancelled(batch_id, fence):
             ownership.note(batch_id, _("Cancelled."))
             workspace.remove(batch_id)
         if isinstance(stop, KeyboardInterrupt):
             raise
     except Interrupted:
+        _forget_statement()
         if ownership.hand_back(batch_id, fence):
             ownership.note(batch_id, _("Stopped: goes on from its last checkpoint."))
         raise
@@ -97,6 +99,12 @@ def run(
     _start_next(batch.project_id)
     batch.refresh_from_db()
     return batch
+
+
+def _forget_statement() -> None:
+    """A signal may have come in the middle of a statement: the next one reconnects."""
+    if not connection.in_atomic_block:
+        connection.close()
 
 
 def _finish(batch: TrainingBatch, fence: int, result: stages.Result) -> Version:

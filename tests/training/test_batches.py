@@ -17,7 +17,10 @@ from tests.training.makers import add_labels, age, make_batch, make_trainable
 from training import batches, ownership, queueing, workspace
 from training.models import TrainingBatch
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
+
+committed = pytest.mark.django_db(transaction=True)
+"""For what happens on commit, and for what other connections have to see."""
 
 State = TrainingBatch.State
 
@@ -49,6 +52,7 @@ def test_too_few_labels_are_refused_with_the_number(base: str) -> None:
     assert not project.datasets.exists()
 
 
+@committed
 def test_a_created_batch_is_frozen_and_on_the_queue(
     base: str, queue: django_rq.queues.DjangoRQ
 ) -> None:
@@ -69,6 +73,7 @@ def test_a_created_batch_is_frozen_and_on_the_queue(
     assert job.timeout == 24 * 3600
 
 
+@committed
 def test_nothing_is_queued_when_the_transaction_is_rolled_back(
     base: str, queue: django_rq.queues.DjangoRQ
 ) -> None:
@@ -166,6 +171,7 @@ def test_a_second_batch_waits_for_the_first(base: str) -> None:
     assert ownership.claim(second.pk)
 
 
+@committed
 def test_of_two_clicks_at_once_one_creates_a_batch(base: str) -> None:
     project = make_trainable()
     outcomes: list[str] = []
@@ -186,6 +192,7 @@ def test_of_two_clicks_at_once_one_creates_a_batch(base: str) -> None:
 # --- Claim, cancel, retry ---------------------------------------------------------
 
 
+@committed
 def test_of_many_claims_at_once_one_wins(base: str) -> None:
     batch = make_batch(make_trainable(), base)
     fences: list[int | None] = []
@@ -232,6 +239,7 @@ def test_a_running_batch_learns_of_its_cancel(base: str) -> None:
     assert ownership.beat(batch.pk, fence) is True
 
 
+@committed
 def test_a_failed_batch_can_be_run_again(
     base: str, queue: django_rq.queues.DjangoRQ
 ) -> None:
@@ -264,6 +272,7 @@ def test_a_succeeded_batch_cannot_be_run_again(base: str) -> None:
 # --- Sweep ------------------------------------------------------------------------
 
 
+@committed
 def test_sweep_takes_up_what_shows_no_sign_of_life(
     base: str, queue: django_rq.queues.DjangoRQ
 ) -> None:
@@ -280,6 +289,7 @@ def test_sweep_takes_up_what_shows_no_sign_of_life(
     assert "back on the queue" in batch.log
 
 
+@committed
 def test_many_sweeps_at_once_enqueue_once(
     base: str, queue: django_rq.queues.DjangoRQ
 ) -> None:
@@ -297,6 +307,7 @@ def test_many_sweeps_at_once_enqueue_once(
     assert queue.job_ids == [f"batch-{batch.pk}-2"]
 
 
+@committed
 def test_sweep_finds_queued_batches_that_the_queue_lost(
     base: str, queue: django_rq.queues.DjangoRQ
 ) -> None:
@@ -352,6 +363,7 @@ def test_a_batch_that_kills_its_process_again_and_again_is_given_up(base: str) -
     assert "20 times" in batch.error
 
 
+@committed
 def test_the_next_batch_starts_when_one_ends(
     base: str, queue: django_rq.queues.DjangoRQ
 ) -> None:
