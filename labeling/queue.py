@@ -13,10 +13,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from labeling import annotations, taxonomy
 from labeling.annotations import CannotUndo
@@ -24,11 +25,18 @@ from labeling.models import Annotation, Lease, Project, Question
 
 MAX_CLAIM = 50
 """Most questions that one person may hold at once."""
-_TRIES = 4
+_PATIENCE_MS = 1000
+"""How long a claim waits for a question that somebody is just answering."""
+_TRIES = 8
+"""A claim that meets a newer one looks again, at most so often."""
 
 
 class StaleLease(RuntimeError):
     """The lease is gone: taken over, released, or the question was settled."""
+
+
+_Row = tuple[int, int, datetime, bool]
+"""Question, token, expiry, and whether the person held it before."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +55,16 @@ class Claimed:
 # - `mine`: what the person holds already comes back first, renewed: a reloaded page
 #   shows the same question.
 # - `picked`: row locks keep concurrent claims apart; SKIP LOCKED keeps them from
-#   queueing. A person who held a slot of the question before gets that slot, because
+#   queueing. Only when everything else is gone the claim waits for locked rows: else a
+#   queue would look empty while its last questions are being claimed or answered.
+#   A person who held a slot of the question before gets that slot, because
 #   (question, holder) is unique too.
 # - `taken`: a claim may have been committed after this statement's snapshot and freed
 #   its row lock. Then the unique (question, slot) collides, the lease found there is
-#   alive, and the WHERE yields no row: the caller tries again with a new snapshot.
+#   alive, and the WHERE yields no row: the caller tries again with a new snapshot. It
+#   knows by the rows of nulls, one for each row of `picked`.
 # - `LIMIT` is a constant, so that the planner knows to expect few rows.
-CLAIM_SQL = """
+_CLAIM = """
 WITH mine AS (
     UPDATE labeling_lease l SET expires_at = statement_timestamp() + %(lease)s
     FROM labeling_question q
@@ -89,7 +100,7 @@ WITH mine AS (
       )
     ORDER BY q.priority DESC, q.id
     LIMIT %(limit)s
-    FOR NO KEY UPDATE OF q SKIP LOCKED
+    FOR NO KEY UPDATE OF q %(locked)s
 ), wanted AS (
     SELECT id, slot FROM (
         SELECT id, slot, row_number() OVER (ORDER BY priority DESC, id) AS place
@@ -110,34 +121,58 @@ WITH mine AS (
 SELECT question_id, token, expires_at, held FROM mine
 UNION ALL
 SELECT question_id, token, expires_at, held FROM taken
+UNION ALL
+SELECT NULL, NULL, NULL, NULL FROM picked
 """
+CLAIM_SQL = _CLAIM.replace("%(locked)s", "SKIP LOCKED")
+_WAITING_CLAIM_SQL = _CLAIM.replace("%(locked)s", "")
 
 
 def claim(project: Project, user: User, *, limit: int = 1) -> list[Claimed]:
     """Hands questions to a person: those they hold already, then the next in line.
 
     Args:
+        project: Whose questions.
+        user: Who labels them.
         limit: Most questions to return, at most `MAX_CLAIM`.
 
     Returns:
         Held ones first, latest claim first, then by priority. Empty when nothing is
         left for this person.
 
-    Cost: one statement, and one to read the questions. Up to `_TRIES` statements when
-    others claim in the same moment.
+    Cost: one statement, and one to read the questions. Where the first finds nothing,
+    one more that waits for others, `_PATIENCE_MS` at most.
     """
     limit = max(1, min(limit, MAX_CLAIM))
     values = claim_values(project, user, limit)
+    rows, _collided = _run(CLAIM_SQL, values)
     for _try in range(_TRIES):
-        try:
-            with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute(CLAIM_SQL, values)
-                rows = cursor.fetchall()
-        except IntegrityError:
-            continue  # the same person claimed the same question in another tab
         if rows:
-            return _in_order(rows)[:limit]
-    return []
+            break
+        rows, collided = _run(_WAITING_CLAIM_SQL, values)
+        if not collided:
+            break
+    return _in_order(rows)[:limit]
+
+
+def _run(sql: str, values: dict[str, Any]) -> tuple[list[_Row], bool]:
+    """The rows that a claim got, and whether others were quicker with some."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            if sql is _WAITING_CLAIM_SQL:
+                cursor.execute(f"SET LOCAL lock_timeout = {_PATIENCE_MS}")
+            cursor.execute(sql, values)
+            found = cursor.fetchall()
+            if sql is _WAITING_CLAIM_SQL:
+                cursor.execute("SET LOCAL lock_timeout TO DEFAULT")
+    except IntegrityError:
+        return [], True  # the same person claimed the same question in another tab
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable | DeadlockDetected):
+            return [], False
+        raise
+    rows = [row for row in found if row[0] is not None]
+    return rows, len(found) > len(rows)
 
 
 def claim_values(project: Project, user: User, limit: int) -> dict[str, Any]:
@@ -151,7 +186,7 @@ def claim_values(project: Project, user: User, limit: int) -> dict[str, Any]:
     }
 
 
-def _in_order(rows: list[tuple[int, int, datetime, bool]]) -> list[Claimed]:
+def _in_order(rows: list[_Row]) -> list[Claimed]:
     questions = Question.objects.select_related("project").in_bulk(
         [question_id for question_id, *_rest in rows]
     )

@@ -274,6 +274,9 @@ def test_the_page_in_chinese(open_as, project, ann):
     make_question(project)
     page = open_as(ann, f"/label/{project.slug}/", locale="zh-CN")
     expect(page.locator("html")).to_have_attribute("lang", "zh-hans")
+    expect(page.locator("#queue-card")).to_contain_text("待标注")
+    press_and_wait(page, "0")
+    expect(page.locator("#queue-card")).to_contain_text("none")
 
 
 def test_the_empty_page_finds_a_new_question_by_itself(open_as, project, ann):

@@ -3,11 +3,12 @@
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from labeling import queue
@@ -139,13 +140,42 @@ def test_a_claim_that_dies_before_its_commit_never_was(start):
     process = start(_HOLD_ONE_UNCOMMITTED, project.slug, "ann")
     go([process])
     process.stdout.readline()
-    assert queue.claim(project, rex) == []  # locked, and nobody waits for it
+    started = time.monotonic()
+    assert queue.claim(project, rex) == []  # locked, and nobody waits long for it
+    assert time.monotonic() - started < 5
     process.kill()
     process.wait()
     deadline = timezone.now() + timedelta(seconds=10)
     while not (held := queue.claim(project, rex)) and timezone.now() < deadline:
         threading.Event().wait(0.05)  # until the server sees the connection end
     assert held
+
+
+def test_a_question_that_is_just_being_answered_is_waited_for():
+    """Else the queue looks empty to whoever asks at that moment."""
+    project = make_project(overlap=2)
+    make_intent(project, "pay")
+    question = make_question(project)
+    ann, rex = make_person("ann", project), make_person("rex", project)
+    [claimed] = queue.claim(project, ann)
+    answering, asked = threading.Event(), threading.Event()
+
+    def answer():
+        try:
+            with transaction.atomic():
+                token = claimed.token
+                queue.submit(question.pk, ann, token=token, intents=["pay"])
+                answering.set()
+                asked.wait(0.3)  # rex asks meanwhile
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    answering.wait(10)
+    assert [one.question for one in queue.claim(project, rex)] == [question]
+    asked.set()
+    thread.join(10)
 
 
 def test_a_claim_collides_with_a_lease_that_its_snapshot_did_not_see():

@@ -1,5 +1,7 @@
 // The queue page's keyboard, search and heartbeat. htmx sends and swaps the cards;
-// what was chosen or typed lives in the card's form until the server has it.
+// what was chosen or typed lives in the card's form until the server has it. Cards are
+// swapped with settle:0ms: htmx wires a card up when it settles, and a key must not fall
+// into the moment before.
 (() => {
     "use strict";
 
