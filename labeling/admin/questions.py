@@ -2,25 +2,33 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
 from django.db.models import F, QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
-from unfold.decorators import display
+from unfold.decorators import action, display
+from unfold.widgets import UnfoldAdminCheckboxSelectMultiple, UnfoldAdminSelectWidget
 
+from labeling import access, annotations
 from labeling.admin import cells
 from labeling.admin.scoped import (
     CappedPaginator,
     IntentFilter,
     ProjectFilter,
     ReadOnlyAdmin,
+    Role,
     ScopedFilter,
     newest,
+    signed_in,
 )
 from labeling.exchange import QuestionExchange
-from labeling.models import Annotation, GoldLabel, Question
+from labeling.models import Annotation, GoldLabel, Intent, Question
 
 _KIND = {
     Question.State.OPEN: "info",
@@ -82,6 +90,36 @@ class LearnedFilter(ScopedFilter):
             case "yes":
                 return labelled.exclude(trained_in="")
         return None
+
+
+class RelabelForm(forms.Form):
+    """The right intent of a question, or several where the project has several."""
+
+    def __init__(self, *args: Any, question: Question, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._is_multi = question.project.is_multi_intent
+        kind: type[Any] = forms.ModelChoiceField
+        widget: type[Any] = UnfoldAdminSelectWidget
+        if self._is_multi:
+            kind = forms.ModelMultipleChoiceField
+            widget = UnfoldAdminCheckboxSelectMultiple
+        now = [label.intent_id for label in question.gold_labels.all()]
+        self.fields["intents"] = kind(
+            question.project.intents.filter(retired_at=None),
+            label=_("Intents") if self._is_multi else _("Intent"),
+            initial=now if self._is_multi else next(iter(now), None),
+            required=not self._is_multi,
+            widget=widget,
+        )
+
+    def chosen(self) -> list[Intent]:
+        """What was chosen, as a list."""
+        chosen = self.cleaned_data["intents"]
+        return list(chosen) if self._is_multi else [chosen]
+
+    def codes(self) -> str:
+        """What was chosen, in words."""
+        return ", ".join(i.code for i in self.chosen()) or gettext("none")
 
 
 class _ReadOnlyInline(TabularInline):
@@ -153,6 +191,7 @@ class QuestionAdmin(QuestionExchange, ReadOnlyAdmin):
     list_select_related = ("project",)
     paginator = CappedPaginator
     inlines = (GoldInline, AnnotationInline)
+    actions_detail = ("relabel",)
     fields = (
         "text",
         ("project", "status", "split", "origin"),
@@ -175,6 +214,46 @@ class QuestionAdmin(QuestionExchange, ReadOnlyAdmin):
             request, queryset, search_term
         )
         return found
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
+        question = self.get_object(request, str(object_id))
+        if question is None or not self.has_role(request, Role.REVIEWER, question):
+            return []
+        return super().get_actions_detail(request, object_id)
+
+    @action(description=_("Set the label"), url_path="relabel", icon="gavel")
+    def relabel(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """A reviewer settles a dispute or corrects a wrong label."""
+        question = self.get_object(request, object_id)
+        if question is None:
+            raise Http404
+        access.require(request.user, question.project, Role.REVIEWER)
+        form = RelabelForm(
+            request.POST if request.method == "POST" else None, question=question
+        )
+        if form.is_valid():
+            annotations.set_gold(
+                question,
+                form.chosen(),
+                source=GoldLabel.Source.ADJUDICATION,
+                by=signed_in(request),
+            )
+            message = gettext("Label set: %(codes)s.") % {"codes": form.codes()}
+            self.log_change(request, question, message)
+            messages.success(request, message)
+            return redirect("admin:labeling_question_change", question.pk)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "original": question,
+            "title": gettext("Set the label"),
+            "question": question,
+            "verdicts": question.annotations.select_related(
+                "annotator"
+            ).prefetch_related("intents"),
+            "form": form,
+        }
+        return TemplateResponse(request, "admin/labeling/relabel.html", context)
 
     @display(description=_("text"))
     def short_text(self, obj: Question) -> str:

@@ -4,12 +4,17 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget
 
 from labeling import rules
 from labeling.admin import cells
@@ -18,10 +23,12 @@ from labeling.admin.scoped import (
     ProjectFilter,
     Role,
     ScopedAdmin,
+    project_ids,
     signed_in,
 )
-from labeling.models import Intent, KeywordRule
+from labeling.models import Intent, KeywordRule, Project
 from labeling.normalise import normalise
+from labeling.rules.mining import MIN_SUPPORT
 
 _KIND = {
     KeywordRule.State.CANDIDATE: "info",
@@ -52,6 +59,28 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
         return values
 
 
+class MineForm(forms.Form):
+    """Where to look for rules, and how often a keyword must occur."""
+
+    project = forms.ModelChoiceField(
+        Project.objects.none(), label=_("Project"), widget=UnfoldAdminSelectWidget
+    )
+    support = forms.IntegerField(
+        min_value=1,
+        initial=MIN_SUPPORT,
+        label=_("Support"),
+        help_text=_("Labelled questions that must hold a keyword."),
+        widget=UnfoldAdminIntegerFieldWidget,
+    )
+
+    def __init__(self, *args: Any, projects: QuerySet[Project], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field: Any = self.fields["project"]
+        field.queryset = projects
+        if len(projects) == 1:
+            field.initial = projects[0]
+
+
 @admin.register(KeywordRule)
 class KeywordRuleAdmin(ScopedAdmin):
     """Candidates wait for a manager; what is approved serves at once."""
@@ -79,6 +108,7 @@ class KeywordRuleAdmin(ScopedAdmin):
     search_fields = ("pattern",)
     ordering = ("-success_low", "-support", "pk")
     actions = ("approve", "disable")
+    actions_list = ("mine",)
     actions_submit_line = ("approve_this", "disable_this")
     fields = (
         ("project", "intent"),
@@ -151,6 +181,42 @@ class KeywordRuleAdmin(ScopedAdmin):
         for one in self.get_actions_submit_line(request, obj.pk):
             if one.action_name in request.POST:
                 one.method(request, obj)
+
+    def get_actions_list(self, request: HttpRequest) -> Any:
+        may_mine = self.has_role(request, self.role_to_write)
+        return super().get_actions_list(request) if may_mine else []
+
+    @action(description=_("Look for rules"), url_path="mine", icon="manage_search")
+    def mine(self, request: HttpRequest) -> HttpResponse:
+        """Mines a project's labels; about a second for 10,000 questions."""
+        mine = project_ids(request, self.role_to_write)
+        form = MineForm(
+            request.POST if request.method == "POST" else None,
+            projects=Project.objects.filter(pk__in=mine),
+        )
+        if not mine:
+            raise PermissionDenied
+        if form.is_valid():
+            project = form.cleaned_data["project"]
+            found = rules.mine(project, support=form.cleaned_data["support"])
+            messages.success(
+                request,
+                ngettext(
+                    "%(n)d candidate waits for approval.",
+                    "%(n)d candidates wait for approval.",
+                    len(found),
+                )
+                % {"n": len(found)},
+            )
+            url = reverse("admin:labeling_keywordrule_changelist")
+            return redirect(f"{url}?project={project.pk}&state__exact=candidate")
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": gettext("Look for rules"),
+            "form": form,
+        }
+        return TemplateResponse(request, "admin/labeling/mine_rules.html", context)
 
     @action(description=_("Save and approve"))
     def approve_this(self, request: HttpRequest, obj: KeywordRule) -> None:

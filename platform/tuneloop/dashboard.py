@@ -126,8 +126,9 @@ class Standing:
     def refused(self) -> Any | None:
         """The newest version, if the gate did not let it pass and nobody forced it."""
         newest = self.newest_version
-        is_waiting = newest and newest.state == Version.State.CANDIDATE
-        return newest if is_waiting and newest.gate == Version.Gate.REFUSED else None
+        if newest is None or newest.state != Version.State.CANDIDATE:
+            return None
+        return newest if newest.gate == Version.Gate.REFUSED else None
 
     @property
     def active(self) -> Any | None:

@@ -1,12 +1,10 @@
-"""Admin pages of labeling: who sees what, what an action does, what a list costs."""
+"""Admin pages of labeling: who sees what, and what a list costs."""
 
 from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import User
 from django.test import Client
-from django.urls import reverse
 from django.utils import timezone
 
 from labeling import access
@@ -23,6 +21,7 @@ from labeling.models import (
     Project,
     Question,
 )
+from tests.labeling.pages import list_url, page_url, signed_in, superuser
 from tests.makers import (
     make_intent,
     make_key,
@@ -46,29 +45,6 @@ def project() -> Project:
 @pytest.fixture
 def other() -> Project:
     return make_project(name="Theirs")
-
-
-def signed_in(name: str, *projects: Project) -> Client:
-    person = make_person(name)
-    for project in projects:
-        make_person(name, project)
-    client = Client()
-    client.force_login(person)
-    return client
-
-
-def superuser() -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("root", password="root"))
-    return client
-
-
-def list_url(model: Any) -> str:
-    return reverse(f"admin:labeling_{model._meta.model_name}_changelist")
-
-
-def page_url(row: Any, name: str = "change") -> str:
-    return reverse(f"admin:labeling_{row._meta.model_name}_{name}", args=[row.pk])
 
 
 def fill(project: Project) -> dict[type, Any]:
@@ -261,269 +237,6 @@ class TestQuestions:
         body = signed_in("ann", project).get(list_url(Question)).content.decode()
         assert "<script>alert(1)" not in body
         assert "&lt;script&gt;alert(1)" in body
-
-
-class TestRules:
-    def test_approve_and_disable_from_the_list(self, project: Project) -> None:
-        rule = make_rule(project, "打卡", make_intent(project), state="candidate")
-        client = signed_in("mia", project)
-
-        def act(name: str) -> str:
-            page = client.post(
-                list_url(KeywordRule),
-                {"action": name, "_selected_action": [rule.pk]},
-                follow=True,
-            )
-            return page.content.decode()
-
-        assert "1 rule approved; it is live." in act("approve")
-        rule.refresh_from_db()
-        project.refresh_from_db()
-        assert (rule.state, project.serving_revision) == ("active", 1)
-        assert rule.decided_by is not None
-        assert "1 rule disabled" in act("disable")
-        rule.refresh_from_db()
-        assert rule.state == "disabled"
-
-    def test_a_reviewer_looks_but_does_not_approve(self, project: Project) -> None:
-        rule = make_rule(project, "打卡", make_intent(project), state="candidate")
-        client = signed_in("rex", project)
-        assert client.get(list_url(KeywordRule)).status_code == 200
-        client.post(
-            list_url(KeywordRule),
-            {"action": "approve", "_selected_action": [rule.pk]},
-        )
-        rule.refresh_from_db()
-        assert rule.state == "candidate"
-
-    def test_a_manager_elsewhere_cannot_approve_here(
-        self, project: Project, other: Project
-    ) -> None:
-        rule = make_rule(other, "打卡", make_intent(other), state="candidate")
-        mia = make_person("mia", project)
-        access.add_member(other, mia, role="reviewer")
-        client = Client()
-        client.force_login(mia)
-        client.post(
-            list_url(KeywordRule),
-            {"action": "approve", "_selected_action": [rule.pk]},
-        )
-        rule.refresh_from_db()
-        assert rule.state == "candidate"
-
-    def test_the_page_shows_what_it_hits(self, project: Project) -> None:
-        intent = make_intent(project)
-        make_labelled(project, intent, "手机打卡失败", split="train")
-        wrong = make_intent(project, "elsewhere")
-        make_labelled(project, wrong, "打卡后发货", split="train")
-        rule = make_rule(project, "打卡", intent)
-        page = signed_in("mia", project).get(page_url(rule))
-        assert page.context["preview"].n_right == 1
-        body = page.content.decode()
-        assert "手机打卡失败" in body
-        assert "elsewhere" in body
-
-    def test_written_by_hand_it_is_normalised_and_live(self, project: Project) -> None:
-        intent = make_intent(project)
-        signed_in("mia", project).post(
-            reverse("admin:labeling_keywordrule_add"),
-            {
-                "project": project.pk,
-                "intent": intent.pk,
-                "pattern": " ＷｉＦｉ ",
-                "boost": "0.8",
-            },
-        )
-        rule = KeywordRule.objects.get()
-        assert (rule.pattern, rule.state) == ("wifi", "active")
-
-    def test_rule_and_intent_belong_together(
-        self, project: Project, other: Project
-    ) -> None:
-        page = signed_in("mia", project, other).post(
-            reverse("admin:labeling_keywordrule_add"),
-            {
-                "project": project.pk,
-                "intent": make_intent(other).pk,
-                "pattern": "x",
-                "boost": "0.8",
-            },
-        )
-        assert "another project" in page.content.decode()
-        assert not KeywordRule.objects.exists()
-
-    def test_save_and_approve(self, project: Project) -> None:
-        intent = make_intent(project)
-        rule = make_rule(project, "打卡", intent, state="candidate")
-        values = {"intent": intent.pk, "pattern": "打卡", "boost": "0.7"}
-        client = signed_in("mia", project)
-        body = client.get(page_url(rule)).content.decode()
-        assert "Save and approve" in body
-        assert "Save and disable" not in body
-        client.post(
-            page_url(rule), {**values, "labeling_keywordrule_approve_this": "1"}
-        )
-        rule.refresh_from_db()
-        assert (rule.state, rule.boost) == ("active", 0.7)
-
-    def test_deleting_is_live(self, project: Project) -> None:
-        rule = make_rule(project, "打卡", make_intent(project))
-        # No role may delete rules: they disable them. A superuser may.
-        superuser().post(page_url(rule, "delete"), {"post": "yes"})
-        project.refresh_from_db()
-        assert not KeywordRule.objects.exists()
-        assert project.serving_revision == 1
-
-
-class TestIntents:
-    def test_a_new_code_leaves_an_alias(self, project: Project) -> None:
-        intent = make_intent(project, "old")
-        signed_in("mia", project).post(
-            page_url(intent), {"code": "new", "name": "New", "description": ""}
-        )
-        intent.refresh_from_db()
-        assert (intent.code, intent.name) == ("new", "New")
-        assert IntentAlias.objects.get().code == "old"
-
-    def test_an_old_code_of_another_intent_is_refused(self, project: Project) -> None:
-        taken, intent = make_intent(project, "taken"), make_intent(project, "mine")
-        IntentAlias.objects.create(project=project, code="once", intent=taken)
-        page = signed_in("mia", project).post(
-            page_url(intent), {"code": "once", "name": "", "description": ""}
-        )
-        assert "old code of another intent" in page.content.decode()
-
-    def test_retire_and_restore(self, project: Project) -> None:
-        intent = make_intent(project)
-        client = signed_in("mia", project)
-        chosen = {"_selected_action": [intent.pk]}
-        client.post(list_url(Intent), {"action": "retire", **chosen})
-        intent.refresh_from_db()
-        assert intent.retired_at is not None
-        assert intent not in client.get(list_url(Intent)).context["cl"].result_list
-        retired = client.get(list_url(Intent), {"use": "retired"})
-        assert intent in retired.context["cl"].result_list
-        client.post(list_url(Intent) + "?use=all", {"action": "restore", **chosen})
-        intent.refresh_from_db()
-        assert intent.retired_at is None
-
-    def test_only_own_projects_are_offered(
-        self, project: Project, other: Project
-    ) -> None:
-        page = signed_in("mia", project).get(reverse("admin:labeling_intent_add"))
-        offered = page.context["adminform"].form.fields["project"].queryset
-        assert list(offered) == [project]
-
-
-class TestKeys:
-    def issue(self, client: Client, project: Project, name: str = "shop") -> Any:
-        return client.post(
-            reverse("admin:labeling_apikey_add"),
-            {"project": project.pk, "name": name, "scope": "classify"},
-        )
-
-    def test_the_secret_is_shown_once(self, project: Project) -> None:
-        client = signed_in("mia", project)
-        page = self.issue(client, project)
-        key = ApiKey.objects.get()
-        secret = page.context["secret"]
-        assert access.hash_key(secret) == key.hash
-        assert secret in page.content.decode()
-        assert "no-store" in page["Cache-Control"]
-        for url in (list_url(ApiKey), page_url(key), page_url(key, "history")):
-            body = client.get(url).content.decode()
-            assert secret not in body
-            assert key.hash not in body
-
-    def test_a_valid_name_is_taken(self, project: Project) -> None:
-        client = signed_in("mia", project)
-        self.issue(client, project)
-        page = self.issue(client, project)
-        assert "has this name already" in page.content.decode()
-        assert ApiKey.objects.count() == 1
-
-    def test_only_for_projects_that_one_manages(
-        self, project: Project, other: Project
-    ) -> None:
-        mia = make_person("mia", project)
-        access.add_member(other, mia, role="reviewer")
-        client = Client()
-        client.force_login(mia)
-        self.issue(client, other)
-        assert not ApiKey.objects.exists()
-        ann = signed_in("ann", project)
-        assert self.issue(ann, project).status_code == 403
-
-    def test_revoke(self, project: Project) -> None:
-        key, _secret = make_key(project)
-        signed_in("mia", project).post(
-            list_url(ApiKey), {"action": "revoke", "_selected_action": [key.pk]}
-        )
-        key.refresh_from_db()
-        assert key.revoked_at is not None
-
-
-class TestMembers:
-    def test_adding_one_opens_the_admin(self, project: Project) -> None:
-        new = User.objects.create_user("new", password="new")
-        signed_in("mia", project).post(
-            reverse("admin:labeling_membership_add"),
-            {"project": project.pk, "user": new.pk, "role": "annotator"},
-        )
-        new.refresh_from_db()
-        assert new.is_staff
-        assert access.role_in(new, project) == "annotator"
-        assert new.groups.filter(name="Annotator").exists()
-
-    def test_a_role_changes(self, project: Project) -> None:
-        ann = make_person("ann", project)
-        member = Membership.objects.get(user=ann)
-        signed_in("mia", project).post(page_url(member), {"role": "reviewer"})
-        assert access.role_in(ann, project) == "reviewer"
-
-    def test_key_accounts_are_not_offered(self, project: Project) -> None:
-        make_key(project)
-        page = signed_in("mia", project).get(reverse("admin:labeling_membership_add"))
-        people = page.context["adminform"].form.fields["user"].queryset
-        assert {person.username for person in people} == {"mia"}
-
-    def test_managers_manage_no_accounts(self, project: Project) -> None:
-        client = signed_in("mia", project)
-        assert client.get(reverse("admin:auth_user_changelist")).status_code == 403
-        assert client.get(reverse("admin:auth_group_changelist")).status_code == 403
-
-
-class TestProjects:
-    def test_a_manager_sets_thresholds_and_serving_hears_of_it(
-        self, project: Project
-    ) -> None:
-        client = signed_in("mia", project)
-        form = client.get(page_url(project)).context["adminform"].form
-        values = {k: v for k, v in form.initial.items() if k in form.fields}
-        inline = {
-            "memberships-TOTAL_FORMS": 0,
-            "memberships-INITIAL_FORMS": 0,
-        }
-        client.post(page_url(project), {**values, **inline, "low_confidence": "0.55"})
-        project.refresh_from_db()
-        assert project.low_confidence == 0.55
-        assert project.serving_revision == 1
-
-    def test_slug_and_kind_stay(self, project: Project) -> None:
-        form = signed_in("mia", project).get(page_url(project)).context["adminform"]
-        assert not {"slug", "is_multi_intent"} & set(form.form.fields)
-
-    def test_superusers_add_them(self) -> None:
-        client = superuser()
-        form = client.get(reverse("admin:labeling_project_add")).context["adminform"]
-        values = {k: f.initial for k, f in form.form.fields.items() if f.initial}
-        values |= {"memberships-TOTAL_FORMS": 0, "memberships-INITIAL_FORMS": 0}
-        added = client.post(
-            reverse("admin:labeling_project_add"),
-            {**values, "name": "New", "slug": "new"},
-        )
-        assert added.status_code == 302
-        assert Project.objects.filter(slug="new").exists()
 
 
 def test_leases_can_be_freed(project: Project) -> None:
