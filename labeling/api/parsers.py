@@ -5,9 +5,13 @@ import math
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from django.core.exceptions import RequestDataTooBig
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+"""256 texts of 2,000 characters, each of up to 6 bytes as a JSON escape, fit."""
 
 
 class StrictJSONParser(JSONParser):
@@ -19,9 +23,13 @@ class StrictJSONParser(JSONParser):
         media_type: str | None = None,
         parser_context: Any = None,
     ) -> Any:
-        """Raises ParseError with the code `malformed_json`."""
+        """Raises ParseError (`malformed_json`) or RequestDataTooBig."""
+        # One byte more than allowed: nobody makes the server hold a gigabyte.
+        body = stream.read(MAX_BODY_BYTES + 1)
+        if len(body) > MAX_BODY_BYTES:
+            raise RequestDataTooBig
         try:
-            text = stream.read().decode("utf-8-sig")
+            text = body.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             _refuse(_("The body is not UTF-8 (byte %(at)d).") % {"at": error.start})
         try:

@@ -15,8 +15,6 @@ from registry.models import Feedback
 MAX_TEXTS = 256
 MAX_TOP_K = 20
 DEFAULT_TOP_K = 3
-MAX_BODY_BYTES = 4 * 1024 * 1024
-"""256 texts of 2,000 characters, each of up to 6 bytes as a JSON escape, fit."""
 MAX_REASON_CHARS = 2000
 
 
@@ -51,15 +49,8 @@ def read(request: Request) -> dict[str, Any]:
     """The body as a JSON object; an empty body is an empty one.
 
     Raises:
-        Problem: `body_too_large`, `not_an_object`.
+        Problem: `not_an_object`.
     """
-    # Before it is read: nobody makes the server hold a gigabyte.
-    if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
-        raise Problem(
-            413,
-            "body_too_large",
-            _("The body is larger than %(bytes)d bytes.") % {"bytes": MAX_BODY_BYTES},
-        )
     body = request.data
     if not isinstance(body, dict):
         _refuse("not_an_object", _("The body is not a JSON object."))
