@@ -70,8 +70,9 @@ class Up:
         return True
 
     def queue(self) -> Queue:
-        url = run_file(self.home, "valkey.url").read_text()
-        connection = redis.Redis.from_url(url)
+        url = run_file(self.home, "valkey.url")
+        assert eventually(url.exists, within_s=10), "its keeper was killed just before"
+        connection = redis.Redis.from_url(url.read_text())
         return Queue("default", connection=connection, serializer=JSONSerializer)
 
     def processes(self) -> list[psutil.Process]:

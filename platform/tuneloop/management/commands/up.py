@@ -24,6 +24,7 @@ from tuneloop.embedded.locks import try_lock
 from tuneloop.embedded.paths import run_file
 from tuneloop.supervision import Program, Supervisor
 
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _WEB_ANSWERS_S = 90.0
 _LOOK_EVERY_S = 1.0
 _MIGRATE_LOCK = 7106651
@@ -44,9 +45,10 @@ class Command(BaseCommand):
         parser.add_argument("--workers", type=_at_least_one, default=1)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # One way out for Ctrl-C, `kill` and a closed terminal.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        signal.signal(signal.SIGHUP, signal.default_int_handler)
+        # One way out for Ctrl-C, `kill` and a closed terminal; Ctrl-C is named because
+        # a shell starts background commands with it ignored.
+        for sig in _STOP_SIGNALS:
+            signal.signal(sig, signal.default_int_handler)
         host, port = options["host"], options["port"]
         lock = run_file(settings.HOME, "up.lock")
         lock.parent.mkdir(mode=0o700, exist_ok=True)
@@ -62,40 +64,35 @@ class Command(BaseCommand):
         _check_port(host, port)
 
         supervisor = Supervisor(settings.HOME, _programs(options))
+        password = ""
         try:
-            password = self._prepare(demo=options["demo"])
+            self._say(_("Preparing the database ..."))
+            _migrate()
+            password = _first_login()
+            if options["demo"]:
+                from tuneloop.demo import seed
+
+                seed(self._say)
             supervisor.start()
             self._wait_for_web(supervisor, address)
             self._say(_("Tuneloop runs at %s") % address)
-            if password:
-                self._say(_("First login: admin / %s") % password)
+            password = self._tell(password)
             self._say(_("Ctrl-C stops it. Logs: %s") % (settings.HOME / "logs"))
             self._look_after(supervisor)
         except KeyboardInterrupt:
             self._say(_("Stopping ..."))
         finally:
-            for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for sig in _STOP_SIGNALS:
                 signal.signal(sig, signal.SIG_IGN)
+            self._tell(password)  # not lost when the start was interrupted
             connection.close()
             supervisor.stop()
 
-    def _prepare(self, *, demo: bool) -> str:
-        """Migrations, the first person, sample data; returns a new password or ""."""
-        self._say(_("Preparing the database ..."))
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s)", [_MIGRATE_LOCK])
-            call_command("migrate", interactive=False, verbosity=0)
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [_MIGRATE_LOCK])
-        password = ""
-        users = get_user_model()._default_manager
-        if not users.exists():
-            password = secrets.token_urlsafe(12)
-            users.create_superuser("admin", password=password)
-        if demo:
-            from tuneloop.demo import seed
-
-            seed(self._say)
-        return password
+    def _tell(self, password: str) -> str:
+        """Prints the first login, if there is one; returns what is left to print."""
+        if password:
+            self._say(_("First login: admin / %s") % password)
+        return ""
 
     def _wait_for_web(self, supervisor: Supervisor, address: str) -> None:
         deadline = time.monotonic() + _WEB_ANSWERS_S
@@ -133,6 +130,23 @@ class Command(BaseCommand):
         self.stderr.flush()
 
 
+def _migrate() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [_MIGRATE_LOCK])
+        call_command("migrate", interactive=False, verbosity=0)
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [_MIGRATE_LOCK])
+
+
+def _first_login() -> str:
+    """Makes the superuser `admin` if nobody exists; returns a password, or ""."""
+    users = get_user_model()._default_manager
+    if users.exists():
+        return ""
+    password = secrets.token_urlsafe(12)
+    users.create_superuser("admin", password=password)
+    return password
+
+
 def _programs(options: dict[str, Any]) -> list[Program]:
     manage = [sys.executable, str(settings.BASE_DIR / "manage.py")]
     granian = web.command(
@@ -168,9 +182,10 @@ def _check_port(host: str, port: int) -> None:
 
 
 def _answers(address: str) -> bool:
+    # Our own address: not through a proxy that the environment names.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        # The address is our own.
-        urllib.request.urlopen(f"{address}healthz", timeout=5).close()  # noqa: S310
+        opener.open(f"{address}healthz", timeout=5).close()
     except urllib.error.HTTPError as error:
         # It runs; whether it is healthy is what /healthz and `doctor` say.
         error.close()
