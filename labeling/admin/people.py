@@ -26,6 +26,20 @@ class UserAdmin(BaseUserAdmin, ModelAdmin):  # type: ignore[type-arg]
     list_filter_submit = True
     list_display = ("username", "email", "is_active", "is_superuser", "last_login")
 
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Permissions come by role; single ones would only hide who may do what."""
+        fieldsets = super().get_fieldsets(request, obj)
+        return [
+            (
+                name,
+                {
+                    **options,
+                    "fields": [f for f in options["fields"] if f != "user_permissions"],
+                },
+            )
+            for name, options in fieldsets
+        ]
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return people(super().get_queryset(request))
 

@@ -23,6 +23,7 @@ class MemberInline(TabularInline):
     model = Membership
     fields = ("user", "role")
     extra = 0
+    hide_title = True
     show_change_link = True
     can_delete = False
 

@@ -124,6 +124,7 @@ class RelabelForm(forms.Form):
 
 class _ReadOnlyInline(TabularInline):
     extra = 0
+    hide_title = True
     can_delete = False
     show_change_link = False
 
