@@ -114,6 +114,8 @@ class Postgres:
             "unix_socket_directories": f'"{self.sockets}"',
             "unix_socket_permissions": "0700",
             "log_checkpoints": "off",
+            # Every thread of every web process keeps one.
+            "max_connections": "300",
         }
         options = [part for k, v in settings.items() for part in ("-c", f"{k}={v}")]
         data = ["-D", str(self.data), "-p", str(_PORT)]
