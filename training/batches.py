@@ -119,7 +119,11 @@ def create(
             UnknownBase.
     """
     recipe = recipe_of(preset, overrides)
-    if parent is None and preset == INCREMENTAL and base is None:
+    if parent is None and preset == INCREMENTAL:
+        if base is not None:
+            raise UnknownBase(
+                _("The preset “incremental” goes on from a version, not a base model.")
+            )
         parent = versions.active(project)
         if parent is None:
             raise UnknownBase(

@@ -166,7 +166,7 @@ def test_a_failed_batch_says_why_and_can_be_run_again(
     path = f"/train/batches/{batch.pk}/"
     html = page(mia, path)
     assert "The disk is &lt;full&gt;." in html
-    assert "hx-get" not in html
+    assert f"{path}live/" not in html
     assert mia.get(f"{path}retry/").status_code == 405
     answer = mia.post(f"{path}retry/", follow=True)
     assert "on the queue again" in answer.content.decode()
