@@ -8,7 +8,7 @@ from random import Random
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.utils import timezone, translation
+from django.utils import timezone
 
 from labeling import intake, rules
 from labeling.formats import Row
@@ -26,13 +26,13 @@ TRAFFIC = 400
 
 def create_project(slug: str, *, name: str) -> Project:
     """Makes the sample's project: intents, guidelines and rules, no questions."""
-    zh = translation.get_language() == "zh-hans"
     with transaction.atomic():
         project = Project.objects.create(
             slug=slug,
             name=name,
             test_share=TEST_SHARE,
-            guidelines=sample.GUIDELINES_ZH if zh else sample.GUIDELINES_EN,
+            # Both: its annotators read either.
+            guidelines=f"{sample.GUIDELINES_ZH}\n\n---\n\n{sample.GUIDELINES_EN}",
         )
         Intent.objects.bulk_create(
             Intent(
