@@ -146,6 +146,10 @@ def _live(batch: TrainingBatch) -> dict[str, Any]:
         "recipe": sorted(batch.recipe.items()),
         "version": version,
         "verdict": _verdict(version) if version else "",
+        # What the gate refused can be forced, but is not what to do next.
+        "activate_variant": "primary"
+        if version and version.gate == Version.Gate.PASSED
+        else "default",
         "comparison": _comparison(batch),
         "shown": Shown(evaluation) if evaluation else None,
     }
