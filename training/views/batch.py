@@ -56,6 +56,7 @@ def show(request: HttpRequest, batch_id: int) -> HttpResponse:
         request,
         title=_("Batch #%(n)d of %(project)s")
         % {"n": batch.pk, "project": batch.project},
+        opts=TrainingBatch._meta,  # with `original`: the header's way back to the list
         original=batch,
         **_live(batch),
     )

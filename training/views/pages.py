@@ -59,10 +59,4 @@ def batch_of(request: HttpRequest, batch_id: int) -> TrainingBatch:
 
 def context(request: HttpRequest, *, title: str, **more: Any) -> dict[str, Any]:
     """The admin's own context with a page's title."""
-    return {
-        **admin.site.each_context(request),
-        "opts": TrainingBatch._meta,  # the header's way back to the list
-        "title": title,
-        **_DIALOG,
-        **more,
-    }
+    return {**admin.site.each_context(request), "title": title, **_DIALOG, **more}

@@ -117,7 +117,6 @@ def _page(
     context = pages.context(
         request,
         title=_("Train %(project)s") % {"project": project},
-        original=_("Train %(project)s") % {"project": project},
         project=project,
         active=active,
         form=form,
