@@ -77,7 +77,8 @@ class TrainingBatchAdmin(ReadOnlyAdmin):
         """The list, with a way to the page that starts a training above it."""
         mine = Project.objects.filter(pk__in=project_ids(request, Role.MANAGER))
         extra = {**(extra_context or {}), "projects_to_train": mine[:_MAX_BUTTONS]}
-        return super().changelist_view(request, extra)
+        response: HttpResponse = super().changelist_view(request, extra)
+        return response
 
     def change_view(
         self,

@@ -1,6 +1,7 @@
 """`train PROJECT`: a batch in the foreground, without a worker."""
 
 import json
+import sys
 import time
 from typing import Any
 
@@ -153,7 +154,11 @@ class _Bar:
     """Progress on standard error; standard output stays free for the result."""
 
     def __init__(self) -> None:
-        self._bar = tqdm(unit="step", dynamic_ncols=True, leave=False)
+        # In a log file, a line every ten seconds is enough.
+        interval_s = 0.1 if sys.stderr.isatty() else 10.0
+        self._bar = tqdm(
+            unit="step", dynamic_ncols=True, leave=False, mininterval=interval_s
+        )
 
     def show(self, progress: Progress) -> None:
         self._bar.set_description(progress.phase, refresh=False)
