@@ -30,6 +30,8 @@ def run_batch(batch_id: int) -> None:
             process.wait()
     if code not in (0, child.TRY_AGAIN):
         ownership.abandon(batch_id, fence=fence, error=_why(batch_id, code))
+    if not TrainingBatch.objects.filter(pk=batch_id, finished_at=None).exists():
+        workspace.remove(batch_id)  # cancelled before it began, or killed
 
 
 def evaluate(version_id: int) -> None:

@@ -42,6 +42,11 @@ def test_single_intent_scores_are_scikit_learns(
     )
 
 
+def test_an_intent_without_a_question_is_no_part_of_the_mean() -> None:
+    truth, chosen = one_hot(np.array([0, 0, 1])), one_hot(np.array([0, 2, 1]))
+    assert metrics.macro_f1(truth, chosen) == pytest.approx((2 / 3 + 1) / 2)
+
+
 def test_multi_intent_scores_are_scikit_learns(random: np.random.Generator) -> None:
     truth = random.random((200, CLASSES)) < 0.3
     chosen = truth ^ (random.random((200, CLASSES)) < 0.1)
