@@ -308,6 +308,31 @@ def test_many_sweeps_at_once_enqueue_once(
 
 
 @committed
+def test_many_sweeps_at_once_find_a_lost_batch_once(
+    base: str, queue: django_rq.queues.DjangoRQ
+) -> None:
+    batch = make_batch(make_trainable(), base)
+    age(batch, 40)
+    moved: list[list[int]] = []
+
+    def sweep() -> None:
+        moved.append(batches.sweep())
+        connection.close()
+
+    _at_once(sweep, 6)
+    assert sorted(moved) == [*([[]] * 5), [batch.pk]]
+    assert queue.job_ids == [f"batch-{batch.pk}-2"]
+
+
+def test_an_attempt_is_on_the_queue_once(queue: django_rq.queues.DjangoRQ) -> None:
+    for _i in range(3):
+        queueing.put(7, 1)
+    assert queue.job_ids == ["batch-7-1"]
+    assert queueing.is_waiting(7, 1)
+    assert not queueing.is_waiting(7, 2)
+
+
+@committed
 def test_sweep_finds_queued_batches_that_the_queue_lost(
     base: str, queue: django_rq.queues.DjangoRQ
 ) -> None:
@@ -346,6 +371,7 @@ def test_sweep_ends_an_abandoned_batch_that_shall_be_cancelled(base: str) -> Non
     workspace.folder(batch.pk).mkdir(parents=True)
     batches.cancel(batch, None)
     age(batch, 40)
+    assert ownership.claim(batch.pk) is None, "nobody takes up what shall end"
     assert batches.sweep() == []
     batch.refresh_from_db()
     assert batch.state == State.CANCELLED
