@@ -130,7 +130,7 @@ def label_one(client: Client, key: str, text: str, intent: str) -> None:
         "/api/v1/model-tuning/questions/unlabeled?limit=5",
         headers={"Authorization": f"Api-Key {key}"},
     ).json()
-    found = next(q for q in claimed["questions"] if q["text"] == text)
+    found = next(q for q in claimed["results"] if q["text"] == text)
     post(
         client,
         key,

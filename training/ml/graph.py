@@ -161,10 +161,10 @@ class GraphWriter:
         """Look rows of a table (V, H) up: index (...) to float32 (..., H)."""
         if self.int8 is not None:
             matrix, scale = quantise(value)
-            scale = self.weight(f"{name}.scale", scale.unsqueeze(1))
+            scales = self.weight(f"{name}.scale", scale.unsqueeze(1))
             rows = self.node("Gather", self.weight(f"{name}.weight", matrix), index)
             rows = self.node("Cast", rows, to=TensorProto.FLOAT)
-            return self.node("Mul", rows, self.node("Gather", scale, index))
+            return self.node("Mul", rows, self.node("Gather", scales, index))
         # A table stored as float16 stays so: half the bytes, and still exact.
         rows = self.node("Gather", self.weight(f"{name}.weight", value), index)
         if value.dtype == torch.float32:

@@ -38,7 +38,7 @@ def _fast_matrices() -> Iterator[None]:
     made a step 1.7 times as fast. Where the processor has matrix units (AMX), oneDNN
     may multiply in bfloat16 and add in float32; elsewhere nothing changes.
     """
-    matrices = torch.backends.mkldnn.matmul
+    matrices = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = matrices.fp32_precision
     matrices.fp32_precision = "bf16"
     try:
@@ -121,7 +121,8 @@ def fit(
     passes_per_validation = max(1, -(-passes // recipe.epochs))
 
     # --- Take up an unfinished run.
-    store, at, best = None, Position(), {}
+    store, at = None, Position()
+    best: dict[str, torch.Tensor] = {}
     if checkpoints is not None:
         run = _run_digest(train, validation, labels, multi, source, recipe)
         store = Checkpoints(checkpoints, run=run)

@@ -326,7 +326,9 @@ def tokenizer_json(tokenizer: Tokenizer) -> str:
     (made plain) and a few characters that stay as they are: those differences become
     replacements around NFKC, since thousands of single replacements would be slow.
     """
-    dropped, spaces, kept = [], [], []
+    dropped: list[str] = []
+    spaces: list[str] = []
+    kept: list[str] = []
     for character, written in tokenizer.characters.items():
         if unicodedata.normalize("NFKC", character) != written:
             (spaces if written == " " else dropped).append(character)
