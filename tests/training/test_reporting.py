@@ -78,6 +78,16 @@ def test_a_resumed_run_takes_back_the_points_it_makes_again(beat: Heartbeat) -> 
     assert [step for step, _f1 in points(beat)] == [10, 20]
 
 
+def test_what_the_heartbeat_learned_is_obeyed_before_the_next_write(
+    beat: Heartbeat,
+) -> None:
+    report = reporting.Reporter(beat)
+    report(progress(1))
+    beat._note(True)  # as its thread does
+    with pytest.raises(Cancelled):
+        report(progress(2))
+
+
 def test_a_report_obeys(beat: Heartbeat) -> None:
     report = reporting.Reporter(beat)
     report(progress(1))
