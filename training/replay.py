@@ -33,7 +33,9 @@ def select(
     Args:
         dataset: Frozen; items in the order of their ids.
         parent: The version that training goes on from, if any.
-        replay: Old rows for each new one (0.5 = one for two); None for all rows.
+        replay: Old rows for each new one (0.5 = one for two), but at least one of each
+            old intent, so that a handful of new rows has something to be told apart
+            from. 0.0 for none, None for all rows.
         seed: Seed of the choice.
 
     Cost: three queries.
@@ -53,7 +55,7 @@ def select(
         # Without anything new, a batch goes over all there is.
         if replay is not None and fresh:
             known = [item for item in train if item.pk in old]
-            again = stratified(known, count=round(replay * new), seed=seed)
+            again = stratified(known, count=_count(known, new, replay), seed=seed)
             chosen = sorted([*fresh, *again], key=lambda item: item.pk)
     return Selection(
         train=[_example(item) for item in chosen],
@@ -61,6 +63,12 @@ def select(
         new=new,
         replayed=len(chosen) - new,
     )
+
+
+def _count(known: Sequence[DatasetItem], new: int, replay: float) -> int:
+    if not replay:
+        return 0
+    return max(round(replay * new), len({json.dumps(item.codes) for item in known}))
 
 
 def stratified(

@@ -75,6 +75,13 @@ def test_no_replay_is_no_old_row(project: Project) -> None:
     assert codes(rows) == {"fresh": 20}
 
 
+def test_a_single_new_row_comes_with_one_of_each_old_intent(project: Project) -> None:
+    parent = parent_of(project, freeze(project))
+    add(project, "rare", 1)
+    rows = replay.select(freeze(project), parent=parent, replay=0.5, seed=1)
+    assert codes(rows) == {"common": 1, "rare": 2}
+
+
 def test_there_is_no_more_to_replay_than_there_is(project: Project) -> None:
     parent = parent_of(project, freeze(project))
     add(project, "fresh", 20)
