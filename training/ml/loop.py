@@ -21,6 +21,7 @@ from training.ml.checkpoint import Checkpoints, Position
 from training.ml.data import Rows
 from training.ml.frozen import Lowered
 from training.ml.interface import Epoch, Example, FitResult, Progress, TrainingError
+from training.ml.reporter import Reporter
 from training.recipe import Recipe
 
 _ROWS_FOR_A_MEAN = 16
@@ -87,7 +88,7 @@ def fit(
     device = best_device()
     torch.manual_seed(recipe.seed)
     source = parent or base
-    progress = _Reporter(report, recipe.total_steps(len(train)))
+    progress = Reporter(report, recipe.total_steps(len(train)))
 
     # --- Data: token ids of each row, targets (N, C).
     progress.phase("prepare")
@@ -262,7 +263,7 @@ def _autocast(device: torch.device) -> AbstractContextManager[object]:
     return nullcontext()
 
 
-def _mean_features(lowered: Lowered, progress: _Reporter) -> torch.Tensor:
+def _mean_features(lowered: Lowered, progress: Reporter) -> torch.Tensor:
     """Return the mean feature of each intent, (C, H) on the CPU; NaN if it has none."""
     targets = lowered.rows.targets  # (N, C)
     # The first rows of each intent are enough for a mean, and all of few.
@@ -323,7 +324,7 @@ def _loss(
 
 
 def _validate(
-    *, lowered: Lowered | None, multi: bool, progress: _Reporter
+    *, lowered: Lowered | None, multi: bool, progress: Reporter
 ) -> tuple[float | None, float | None]:
     """Return accuracy and macro-F1 on the held-out rows; None without any."""
     if lowered is None:
@@ -364,52 +365,3 @@ def _run_digest(
         row = json.dumps([example.text, *example.labels])
         digest.update(row.encode())
     return digest.hexdigest()
-
-
-class _Reporter:
-    """Turns what the loop does into calls of `report`."""
-
-    def __init__(self, report: Callable[[Progress], None], total_steps: int) -> None:
-        self._report, self._total = report, total_steps
-        self._phase = "prepare"
-        self._at = Position()
-        self._loss = 0.0
-        self._macro_f1: float | None = None
-        self._started, self._first_step = time.monotonic(), 0
-
-    def phase(self, name: str) -> None:
-        self._phase = name
-        self.tick()
-
-    def start_training(self, at: Position) -> None:
-        self._at = at
-        self._macro_f1 = at.history[-1].macro_f1 if at.history else None
-        self._started, self._first_step = time.monotonic(), at.step
-        self.phase("train")
-
-    def step(self, at: Position, loss: float) -> None:
-        # Smoothed over about ten steps: single batches jump.
-        self._loss = loss if at.step <= 1 else 0.9 * self._loss + 0.1 * loss
-        self.tick()
-
-    def validated(self, line: Epoch) -> None:
-        self._macro_f1 = line.macro_f1
-        self.tick()
-
-    def tick(self) -> None:
-        done = self._at.step - self._first_step
-        eta_s = None
-        if done:
-            elapsed = time.monotonic() - self._started
-            eta_s = elapsed / done * (self._total - self._at.step)
-        self._report(
-            Progress(
-                step=self._at.step,
-                total_steps=self._total,
-                epoch=self._at.epoch if self._at.step else 0,
-                loss=self._loss,
-                macro_f1=self._macro_f1,
-                phase=self._phase,
-                eta_s=eta_s,
-            )
-        )

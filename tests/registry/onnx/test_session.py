@@ -1,0 +1,151 @@
+"""The runtime of exported classifiers: answers, order, cutting and bad folders."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from registry.onnx.session import (
+    ArtifactError,
+    OnnxClassifier,
+    group_by_length,
+    probabilities,
+)
+from tests.training.ml.makers import TOPICS, make_examples
+
+
+def test_answers_in_the_order_of_the_texts(served: Path) -> None:
+    model = OnnxClassifier(served, file_name="model.onnx")
+    examples = make_examples(60, seed=4)
+    # Of very different lengths, so that they run in several groups.
+    texts = [e.text + " please" * (i % 9) for i, e in enumerate(examples)]
+    together = model.logits(texts)
+    assert together.shape == (60, 4)
+    assert together.dtype == np.float32
+    alone = np.concatenate([model.logits([text]) for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+    plain = model.logits([example.text for example in examples])
+    wanted = [list(TOPICS).index(example.labels[0]) for example in examples]
+    assert np.mean(plain.argmax(1) == wanted) > 0.8
+
+
+def test_no_texts_no_answers(served: Path) -> None:
+    assert OnnxClassifier(served).logits([]).shape == (0, 4)
+
+
+def test_prefers_int8(served: Path, tmp_path: Path) -> None:
+    assert OnnxClassifier(served).file_name == "model.int8.onnx"
+    copy = tmp_path / "copy"
+    shutil.copytree(served, copy)
+    (copy / "model.int8.onnx").unlink()
+    assert OnnxClassifier(copy).file_name == "model.onnx"
+
+
+def test_long_texts_are_cut_and_said_to_be(served: Path) -> None:
+    model = OnnxClassifier(served)
+    long = "stock " * 31
+    assert not model.was_cut("stock " * 30)  # and two special tokens: 32
+    assert model.was_cut(long)
+    assert model.answer(["stock", long]).was_cut == [False, True]
+    huge = "库存" * 50_000
+    assert model.was_cut(huge)
+    assert np.isfinite(model.logits([huge])).all()
+
+
+def test_outer_white_space_does_not_count(served: Path) -> None:
+    model = OnnxClassifier(served)
+    plain, spaced = model.logits(["stock alert"]), model.logits(["  stock alert\n"])
+    np.testing.assert_array_equal(plain, spaced)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\x00", "\ud800 stock", "\u200b", "😀" * 9])
+def test_odd_texts_are_answered(served: Path, text: str) -> None:
+    assert np.isfinite(OnnxClassifier(served).logits([text])).all()
+
+
+def test_threads_share_a_classifier(served: Path) -> None:
+    model = OnnxClassifier(served)
+    texts = [example.text for example in make_examples(40, seed=6)]
+    alone = [model.logits([text])[0] for text in texts]
+    with ThreadPoolExecutor(8) as pool:
+        shared = list(pool.map(lambda text: model.logits([text])[0], texts))
+    np.testing.assert_allclose(shared, alone, atol=1e-6)
+
+
+def _forget_an_intent(path: Path) -> None:
+    document = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps({**document, "labels": document["labels"][1:]}))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "words"),
+    [
+        ("labels.json", Path.unlink, "no labels.json"),
+        ("labels.json", lambda path: path.write_text("{}"), "labels.json cannot"),
+        ("labels.json", _forget_an_intent, "answers 4 intents"),
+        ("tokenizer.json", Path.unlink, "no tokenizer.json"),
+        ("tokenizer.json", lambda path: path.write_text("{}"), "tokenizer.json cannot"),
+        ("model.int8.onnx", lambda path: path.write_bytes(b"x"), "cannot be opened"),
+    ],
+)
+def test_bad_folder(
+    served: Path,
+    tmp_path: Path,
+    name: str,
+    damage: Callable[[Path], object],
+    words: str,
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(served, copy)
+    damage(copy / name)
+    with pytest.raises(ArtifactError, match=words):
+        OnnxClassifier(copy)
+
+
+def test_folder_without_a_model(served: Path, tmp_path: Path) -> None:
+    shutil.copyfile(served / "labels.json", tmp_path / "labels.json")
+    shutil.copyfile(served / "tokenizer.json", tmp_path / "tokenizer.json")
+    with pytest.raises(ArtifactError, match=r"no model\.onnx"):
+        OnnxClassifier(tmp_path)
+
+
+def test_runs_without_torch(served: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path;"
+        "from registry.onnx.session import OnnxClassifier;"
+        "OnnxClassifier(Path(sys.argv[1])).logits(['stock']);"
+        "assert not {'torch', 'transformers', 'onnx'} & set(sys.modules)"
+    )
+    root = Path(__file__).parents[3]
+    subprocess.run([sys.executable, "-c", code, str(served)], check=True, cwd=root)
+
+
+def test_groups_hold_texts_of_like_length() -> None:
+    lengths = [5, 64, 6, 7, 20, 5, 60, 22] + [9] * 300
+    groups = group_by_length(lengths)
+    assert sorted(row for group in groups for row in group) == list(range(308))
+    for group in groups:
+        own = [lengths[row] for row in group]
+        assert max(own) * len(own) <= 1024
+        assert max(own) <= max(min(own) + 4, min(own) * 1.25)
+    # Single rows of any length still get a group.
+    assert group_by_length([5000]) == [[0]]
+
+
+def test_probabilities() -> None:
+    logits = np.array([[2.0, 0.0, -1000.0], [1000.0, 1000.0, 0.0]])
+    p = probabilities(logits, multi=False)
+    np.testing.assert_allclose(p.sum(axis=1), 1.0)
+    np.testing.assert_allclose(p[1], [0.5, 0.5, 0.0])
+    warm = probabilities(logits, multi=False, temperature=2.0)
+    assert 0.5 < warm[0, 0] < p[0, 0]
+    several = probabilities(logits, multi=True)
+    np.testing.assert_allclose(several[0], [0.8808, 0.5, 0.0], atol=1e-4)
