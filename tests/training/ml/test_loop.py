@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from registry.onnx.tokens import TextEncoder
 from tests.training.ml.makers import make_examples, make_recipe
+from training.ml import model as models
+from training.ml.data import Rows
 from training.ml.interface import Example, FitResult, Progress, TrainingError
 from training.ml.loop import fit
 
@@ -91,10 +96,7 @@ def test_resumes_to_the_same_result(
     recipe = make_recipe(checkpoint_every_s=1e-6)
     whole = train(base, tmp_path / "whole", recipe=recipe)
 
-    def die(progress: Progress) -> None:
-        if progress.step > finished_steps:
-            raise KeyboardInterrupt
-
+    die = functools.partial(interrupt, after=finished_steps)
     folder = tmp_path / "checkpoints"
     with pytest.raises(KeyboardInterrupt):
         train(base, tmp_path / "half", recipe=recipe, checkpoints=folder, report=die)
@@ -184,17 +186,54 @@ def test_new_intents_join_and_old_ones_keep_their_rows(
     assert result.macro_f1 > 0.7
 
 
-def test_the_best_pass_is_kept(base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_the_best_pass_is_kept(base: Path, tmp_path: Path, interrupted: bool) -> None:
     # Validation rows whose intents are swapped: training makes them worse and worse.
     swapped = [
         replace(e, labels=(TOPICS[(TOPICS.index(e.labels[0]) + 1) % 4],))
         for e in make_examples(24, seed=1)
     ]
-    recipe = make_recipe(early_stopping_patience=2, head_lr=1e-3, epochs=12)
-    result = train(base, tmp_path / "out", validation=swapped, recipe=recipe)
+    recipe = make_recipe(
+        early_stopping_patience=2, head_lr=1e-3, epochs=12, checkpoint_every_s=1e-6
+    )
+    folder = tmp_path / "checkpoints"
+
+    def run(report: Callable[[Progress], None] = lambda progress: None) -> FitResult:
+        return train(
+            base,
+            tmp_path / "out",
+            validation=swapped,
+            recipe=recipe,
+            checkpoints=folder,
+            report=report,
+        )
+
+    if interrupted:
+        # After the first validation, so that the best weights lie in the checkpoint.
+        with pytest.raises(KeyboardInterrupt):
+            run(functools.partial(interrupt, after=12))
+    result = run()
+    assert bool(result.resumed_from_step) == interrupted
     assert result.best_epoch < result.epochs < 12
-    best = max(line.macro_f1 or 0.0 for line in result.history)
-    assert result.macro_f1 == best
+    assert result.macro_f1 == max(line.macro_f1 or 0.0 for line in result.history)
+    assert accuracy_of(tmp_path / "out", swapped) == result.accuracy
+    assert result.accuracy != result.history[-1].accuracy
+
+
+def interrupt(progress: Progress, *, after: int) -> None:
+    if progress.step > after:
+        raise KeyboardInterrupt
+
+
+def accuracy_of(folder: Path, examples: list[Example]) -> float:
+    """Accuracy of a written model, computed with plain torch."""
+    model = models.load(folder, len(TOPICS), make_recipe())
+    model.head.load_state_dict(load_file(folder / "head.safetensors"))
+    model.eval()
+    rows = Rows(examples, TOPICS, TextEncoder(folder, max_length=32))
+    with torch.inference_mode():
+        chosen = model(*rows.batch(range(len(rows)))).argmax(dim=1).numpy()
+    return float((chosen == rows.targets.argmax(axis=1)).mean())
 
 
 def test_several_intents_a_question(base: Path, tmp_path: Path) -> None:
