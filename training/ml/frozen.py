@@ -43,7 +43,7 @@ class Lowered:
         hidden_size = model.head.in_features
         size = int(self._starts[-1]) * hidden_size * 2
         self._hidden: torch.Tensor | None = None
-        if not (model.staged and model.frozen and size <= _LARGEST_CACHE_BYTES):
+        if not (model.frozen and size <= _LARGEST_CACHE_BYTES):
             return
         # One row of zeros at the end stands for padding.
         flat = torch.zeros(int(self._starts[-1]) + 1, hidden_size, dtype=torch.float16)

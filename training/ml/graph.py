@@ -13,11 +13,8 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-MODEL_TYPES = frozenset({"bert", "roberta", "xlm-roberta"})
-"""Encoders that the graph can write."""
-
-ACTIVATIONS = {"gelu": ("Gelu", "com.microsoft"), "relu": ("Relu", "")}
-"""Feed-forward activations that the graph knows: operator and its domain."""
+_ACTIVATIONS = {"gelu": ("Gelu", "com.microsoft"), "relu": ("Relu", "")}
+"""Feed-forward activations: operator and its domain."""
 
 Weights = dict[str, torch.Tensor]
 Parts = dict[str, tuple[torch.Tensor, torch.Tensor]]
@@ -288,7 +285,7 @@ def _layer(
     )  # (B, T, H)
     attended = linear("attention.output.dense", attended)
     x = add_norm("attention.output.LayerNorm", attended, x)
-    operator, domain = ACTIVATIONS[config["hidden_act"]]
+    operator, domain = _ACTIVATIONS[config["hidden_act"]]
     inner = linear("intermediate.dense", x)  # (B, T, F)
     inner = g.node(operator, inner, domain=domain)
     inner = linear("output.dense", inner, outliers=True)

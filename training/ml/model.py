@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,18 +15,14 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from training.bases import MODEL_TYPES
 from training.ml.interface import TrainingError
 from training.recipe import Recipe
 
 HEAD_FILE = "head.safetensors"
 LABELS_FILE = "labels.json"
-STAGED = frozenset({"bert", "roberta", "xlm-roberta"})
-"""Model types whose layers can be run one by one (embeddings, then encoder.layer)."""
-
-_ATTENTION = re.compile(
-    r"(query|key|value|query_proj|key_proj|value_proj|q_proj|k_proj|v_proj"
-    r"|q_lin|k_lin|v_lin|Wqkv)$"
-)
+_ADAPTED = ("attention.self.query", "attention.self.key", "attention.self.value")
+"""Projections of a layer that get low-rank adapters."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +48,15 @@ class IntentModel(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.layers = _layers(encoder)
+        self.layers = encoder.encoder.layer
         self.frozen = frozen
-        self.staged = encoder.config.model_type in STAGED
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(encoder.config.hidden_size, classes)
 
     def train(self, mode: bool = True) -> IntentModel:
         """Switch dropout on or off; frozen layers never drop anything."""
         super().train(mode)
-        if self.staged and self.frozen:
+        if self.frozen:
             self.encoder.embeddings.eval()
             self.layers[: self.frozen].eval()
         return self
@@ -87,10 +81,7 @@ class IntentModel(nn.Module):
 
     def features(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return pooled features (B, H) of token ids (B, T)."""
-        if self.staged:
-            return self.upper(self.lower(ids, mask), mask)
-        hidden = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-        return mean_pool(hidden, mask)
+        return self.upper(self.lower(ids, mask), mask)
 
     def classify(self, features: torch.Tensor) -> torch.Tensor:
         """Return logits (B, C) of features (B, H)."""
@@ -120,22 +111,20 @@ def load(folder: Path, classes: int, recipe: Recipe) -> IntentModel:
     """
     transformers_logging.disable_progress_bar()
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    options: dict[str, object] = {}
-    if config.model_type in STAGED:
-        # The checkpoints' pooler is not used; a missing one would be random.
-        options["add_pooling_layer"] = False
+    if config.model_type not in MODEL_TYPES:
+        raise TrainingError(f"Encoders of the type {config.model_type} cannot train.")
     try:
         encoder = AutoModel.from_pretrained(
             folder,
             local_files_only=True,
             dtype=torch.float32,
-            attn_implementation="sdpa" if config.model_type in STAGED else None,
-            **options,
+            attn_implementation="sdpa",
+            # Checkpoints' poolers are not used; a missing one would be random.
+            add_pooling_layer=False,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise TrainingError(f"The encoder cannot be loaded: {error}") from error
-    depth = len(_layers(encoder))
-    frozen = recipe.frozen_count(depth)
+    frozen = recipe.frozen_count(config.num_hidden_layers)
     model = IntentModel(encoder, classes, frozen=frozen, dropout=recipe.dropout)
     nn.init.normal_(model.head.weight, std=0.02)
     nn.init.zeros_(model.head.bias)
@@ -273,16 +262,6 @@ def position_limit(folder: Path) -> int:
     return positions - offset if "roberta" in config["model_type"] else positions
 
 
-def _layers(encoder: PreTrainedModel) -> nn.ModuleList:
-    """Find the encoder's stack of layers: the longest list of modules."""
-    lists = [m for m in encoder.modules() if isinstance(m, nn.ModuleList)]
-    if not lists:
-        raise TrainingError(
-            f"An encoder of the type {encoder.config.model_type} has no layers."
-        )
-    return max(lists, key=len)
-
-
 def _freeze(model: IntentModel, recipe: Recipe) -> None:
     if recipe.encoder_lr == 0.0:
         model.encoder.requires_grad_(False)
@@ -291,34 +270,18 @@ def _freeze(model: IntentModel, recipe: Recipe) -> None:
     if recipe.freeze_embeddings:
         embeddings.requires_grad_(False)
     if model.frozen:
-        # Everything below a frozen layer stays as well.
-        stack = {id(p) for p in model.layers.parameters()}
-        for parameter in model.encoder.parameters():
-            if id(parameter) not in stack:
-                parameter.requires_grad_(False)
-        for layer in model.layers[: model.frozen]:
-            layer.requires_grad_(False)
+        # What is below a frozen layer stays as well.
+        model.encoder.embeddings.requires_grad_(False)
+        model.layers[: model.frozen].requires_grad_(False)
 
 
 def _add_adapters(model: IntentModel, recipe: Recipe) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
-    inside = {
-        id(module)
-        for layer in model.layers[model.frozen :]
-        for module in layer.modules()
-        if isinstance(module, nn.Linear)
-    }
-    names = [
-        name
-        for name, module in model.encoder.named_modules()
-        if id(module) in inside and _ATTENTION.search(name)
-    ]
+    layers = range(model.frozen, len(model.layers))
+    names = [f"encoder.layer.{layer}.{part}" for layer in layers for part in _ADAPTED]
     if not names:
-        raise TrainingError(
-            "No attention projections were found to adapt in an encoder of the type"
-            f" {model.encoder.config.model_type}."
-        )
+        raise TrainingError("All layers are frozen: nothing is left for the adapters.")
     config = LoraConfig(
         r=recipe.lora_rank,
         lora_alpha=recipe.lora_alpha,

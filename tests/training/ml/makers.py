@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel
+from transformers import AutoConfig, AutoModel
 
 from training.ml.interface import Example
 from training.recipe import Recipe
@@ -25,14 +25,24 @@ CHARACTERS = (
 
 
 def make_tiny_base(
-    tmp_path: Path, *, layers: int = 2, width: int = 32, seed: int = 0
+    tmp_path: Path,
+    *,
+    layers: int = 2,
+    width: int = 32,
+    seed: int = 0,
+    kind: str = "bert",
+    **config: object,
 ) -> Path:
-    """Write a random BERT encoder with a word-and-character tokenizer.
+    """Write a random encoder with a word-and-character tokenizer.
+
+    Args:
+        kind: a model type of `training.bases.MODEL_TYPES`.
+        config: more values of its configuration.
 
     Returns:
         A Hugging Face folder: config.json, model.safetensors, tokenizer.json.
     """
-    folder = tmp_path / f"tiny-{layers}-{width}-{seed}"
+    folder = tmp_path / f"tiny-{kind}-{layers}-{width}-{seed}"
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS, *dict.fromkeys(CHARACTERS)]
     tokenizer = Tokenizer(
         models.WordPiece({t: i for i, t in enumerate(tokens)}, unk_token="[UNK]")
@@ -43,7 +53,8 @@ def make_tiny_base(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     tokenizer.enable_padding(pad_id=0, pad_token="[PAD]")
-    config = BertConfig(
+    encoder_config = AutoConfig.for_model(
+        kind,
         vocab_size=len(tokens),
         hidden_size=width,
         num_hidden_layers=layers,
@@ -52,10 +63,12 @@ def make_tiny_base(
         max_position_embeddings=64,
         # The default 0.02 leaves the features of different texts rather alike.
         initializer_range=0.05,
+        pad_token_id=0,
+        **config,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = BertModel(config, add_pooling_layer=False)
+        model = AutoModel.from_config(encoder_config, add_pooling_layer=False)
     model.save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder

@@ -118,6 +118,23 @@ def test_unknown_base_is_refused(spec: str, words: str, tmp_path: Path) -> None:
             refuse(spec, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model_type": "distilbert"}, "distilbert are not supported"),
+        ({"hidden_act": "silu"}, "activation silu"),
+        ({"position_embedding_type": "relative_key"}, "relative_key positions"),
+    ],
+)
+def test_encoder_that_could_not_be_served(
+    base: Path, tmp_path: Path, change: dict[str, str], words: str
+) -> None:
+    config = json.loads((base / "config.json").read_text("utf-8"))
+    (base / "config.json").write_text(json.dumps(config | change), "utf-8")
+    with pytest.raises(BaseModelError, match=words):
+        check(f"path:{base}", tmp_path)
+
+
 def test_package_that_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 
 from registry.onnx.session import OnnxClassifier
 from registry.onnx.tokens import TextEncoder, pad
-from tests.training.ml.makers import make_examples, make_recipe
+from tests.training.ml.makers import make_examples, make_recipe, make_tiny_base
+from training.bases import check
 from training.ml import export as exporting
 from training.ml import graph
 from training.ml import model as models
@@ -27,9 +28,8 @@ TEXTS = [example.text for example in make_examples(40, seed=5)] + [
 ]
 
 
-@pytest.fixture
-def trained(base: Path, tmp_path: Path) -> Path:
-    """A trained version's folder."""
+def make_trained(base: Path, out: Path) -> Path:
+    """Train a tiny version and return its folder."""
     fit(
         train=make_examples(64),
         validation=(),
@@ -38,11 +38,17 @@ def trained(base: Path, tmp_path: Path) -> Path:
         base=base,
         parent=None,
         recipe=make_recipe(),
-        out=tmp_path / "trained",
+        out=out,
         checkpoints=None,
         report=lambda progress: None,
     )
-    return tmp_path / "trained"
+    return out
+
+
+@pytest.fixture
+def trained(base: Path, tmp_path: Path) -> Path:
+    """A trained version's folder."""
+    return make_trained(base, tmp_path / "trained")
 
 
 def torch_logits(folder: Path, texts: list[str]) -> np.ndarray:
@@ -78,6 +84,18 @@ def test_float32_answers_like_torch(trained: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["roberta", "xlm-roberta"])
+def test_other_encoders(tmp_path: Path, kind: str) -> None:
+    """Positions start behind the padding index there, and other settings differ."""
+    base = make_tiny_base(tmp_path, kind=kind, hidden_act="relu", type_vocab_size=1)
+    check(f"path:{base}", tmp_path)
+    trained = make_trained(base, tmp_path / "trained")
+    out = tmp_path / "served"
+    exporting.export(trained, out, samples=TEXTS, report=lambda p: None)
+    served = OnnxClassifier(out, file_name="model.onnx").logits(TEXTS)
+    np.testing.assert_allclose(served, torch_logits(trained, TEXTS), atol=1e-3)
+
+
 def test_int8_is_dropped_when_it_disagrees(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +129,6 @@ def test_a_damaged_folder_is_refused(trained: Path, tmp_path: Path) -> None:
 def test_an_unknown_encoder_is_refused(trained: Path, tmp_path: Path) -> None:
     path = trained / "config.json"
     config = json.loads(path.read_text("utf-8"))
-    path.write_text(json.dumps({**config, "hidden_act": "silu"}), "utf-8")
-    with pytest.raises(TrainingError, match="silu"):
+    path.write_text(json.dumps({**config, "model_type": "gpt2"}), "utf-8")
+    with pytest.raises(TrainingError, match="gpt2"):
         exporting.export(trained, tmp_path / "o", samples=[], report=lambda p: None)
