@@ -1,10 +1,7 @@
 """A real server with two processes: swaps, rules, lost connections, kill -9."""
 
-import http.client
-import itertools
 import os
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,14 +15,13 @@ from django.db.models import Sum
 from labeling.models import Project, Question
 from labeling.rules import decisions
 from registry import versions
-from registry.models import Activation, ClassificationLog, Version
+from registry.models import ClassificationLog, Version
 from tests.makers import make_key, make_project, make_rule
+from tests.registry.load import Load, swap, unexplained
 from tests.registry.makers import make_version
 from tests.registry.server import Server, serve
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
-
-CLIENTS = 8
 
 
 class Shop(NamedTuple):
@@ -63,97 +59,28 @@ def entries(server: Server, project: Project) -> list[dict[str, Any]]:
     return [row.serving.get(str(project.pk), {}) for row in server.rows()]
 
 
-class Load:
-    """Clients that ask without a pause; what they were answered, and when."""
-
-    def __init__(self, server: Server, shop: Shop) -> None:
-        self.answers: list[tuple[float, float, dict[str, Any], str]] = []
-        self.refused: list[Any] = []
-        self.broken = 0
-        self._ending = threading.Event()
-        self._numbers = itertools.count()
-        self._threads = [
-            threading.Thread(target=self._ask, args=(server, shop.secret))
-            for _ in range(CLIENTS)
-        ]
-
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._ending.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self, server: Server, secret: str) -> None:
-        client = server.client(secret)
-        while not self._ending.is_set():
-            # Some texts are asked again and again, at the same time by many.
-            text = f"pay {next(self._numbers) // 3}"
-            started = time.time()
-            try:
-                status, answer = client.post("classify", {"text": text})
-            except (OSError, http.client.HTTPException):
-                self.broken += 1
-                continue
-            if status == 200:
-                self.answers.append((started, time.time(), answer, text))
-            else:
-                self.refused.append((status, answer))
-
-
-class Span(NamedTuple):
-    """When a version may have been active: from its audit row, written just before the
-    commit, to the end of the call that put another in its place."""
-
-    number: str
-    start: float
-    end: float
-
-
 def test_swaps_under_load(server: Server, shop: Shop) -> None:
     """No failed request; each answer is by a version that was active meanwhile."""
-    spans: list[Span] = []
-    first = Activation.objects.get().created_at.timestamp()
-    current, since = "1", first
-    with Load(server, shop) as load:
-        for i in range(20):
-            if i % 2:
-                done = versions.roll_back(shop.project, by=None)
-            else:
-                done = versions.activate(
-                    Version.objects.get(pk=shop.pair[1].pk), by=None
-                )
-            returned = time.time()
-            spans.append(Span(current, since, returned))
-            current, since = str(done.version.number), done.created_at.timestamp()
-            # It was loaded everywhere before the switch.
-            held = entries(server, shop.project)
-            assert len(held) == 2
-            assert all(done.version.number in entry["ready"] for entry in held)
-            time.sleep(0.5)
-    spans.append(Span(current, since, time.time()))
+    numbers = {version.number for version in shop.pair}
+    with Load(server, shop.secret) as load:
+        spans, _took = swap(shop.project, shop.pair[1], times=20, pause_s=0.5)
+        # Both were loaded everywhere, so that a switch keeps nobody waiting.
+        held = entries(server, shop.project)
+        assert len(held) == 2
+        assert all(numbers <= set(entry["ready"]) for entry in held)
     assert load.refused == []
     assert load.broken == 0
     by = Counter(answer["version"] for _a, _b, answer, _text in load.answers)
     print(f"{len(load.answers)} answers, by version {dict(by)}")
     assert min(by["1"], by["2"]) > 100
-    for asked, answered, answer, _text in load.answers:
-        assert any(
-            span.number == answer["version"]
-            and span.start <= answered
-            and asked <= span.end
-            for span in spans
-        ), (asked, answered, answer["version"], spans)
+    assert unexplained(load, spans) == []
     assert not any(answer["degraded"] for _a, _b, answer, _text in load.answers)
 
 
 def test_a_killed_process_loses_no_acknowledged_answer(
     server: Server, shop: Shop
 ) -> None:
-    with Load(server, shop) as load:
+    with Load(server, shop.secret) as load:
         for _ in range(2):
             time.sleep(1.0)
             victim = server.rows()[0].pid
