@@ -88,6 +88,10 @@ class LeaseAdmin(ScopedAdmin):
     list_filter = (ProjectFilter,)
     ordering = ("expires_at",)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Lease]:
+        # Answered slots have no end: deleting one would let one annotator too many in.
+        return super().get_queryset(request).filter(expires_at__isnull=False)
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
