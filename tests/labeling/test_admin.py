@@ -243,3 +243,10 @@ def test_leases_can_be_freed(project: Project) -> None:
     lease = fill(project)[Lease]
     signed_in("mia", project).post(page_url(lease, "delete"), {"post": "yes"})
     assert not Lease.objects.exists()
+
+
+def test_an_answered_slot_cannot_be_freed(project: Project) -> None:
+    lease = fill(project)[Lease]
+    Lease.objects.filter(pk=lease.pk).update(expires_at=None)
+    signed_in("mia", project).post(page_url(lease, "delete"), {"post": "yes"})
+    assert Lease.objects.filter(pk=lease.pk).exists()
