@@ -100,6 +100,13 @@ def test_frozen_layers(frozen: float | None, layers: int, count: int) -> None:
         ({"epochs": 4, "batch_size": 32}, 1000, 128),
         ({"epochs": 4, "batch_size": 32, "min_steps": 80}, 100, 80),
         ({"epochs": 4, "batch_size": 32, "min_steps": 80}, 15_000, 1876),
+        ({"epochs": 4, "batch_size": 32, "min_steps": 160, "max_passes": 20}, 100, 80),
+        (
+            {"epochs": 4, "batch_size": 32, "min_steps": 160, "max_passes": 20},
+            1050,
+            160,
+        ),
+        ({"epochs": 4, "batch_size": 32, "min_steps": 160, "max_passes": 2}, 100, 16),
         ({"epochs": 4, "batch_size": 32, "max_steps": 500}, 15_000, 500),
     ],
 )
