@@ -1,24 +1,31 @@
 """The data of labeling, a file a thing."""
 
 from labeling.models.access import ApiKey, Membership
-from labeling.models.annotation import Annotation, Lease
+from labeling.models.annotation import Annotation, Lease, Queue
 from labeling.models.dataset import Dataset, DatasetItem
+from labeling.models.history import BulkAction, LabelChange
 from labeling.models.intent import Intent, IntentAlias
 from labeling.models.project import Project
-from labeling.models.question import GoldLabel, Question
+from labeling.models.question import Embedding, GoldLabel, Question
 from labeling.models.rule import KeywordRule
+from labeling.models.transfer import Transfer
 
 __all__ = [
     "Annotation",
     "ApiKey",
+    "BulkAction",
     "Dataset",
     "DatasetItem",
+    "Embedding",
     "GoldLabel",
     "Intent",
     "IntentAlias",
     "KeywordRule",
+    "LabelChange",
     "Lease",
     "Membership",
     "Project",
     "Question",
+    "Queue",
+    "Transfer",
 ]

@@ -5,8 +5,23 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from labeling.models.history import BulkAction
 from labeling.models.intent import Intent
 from labeling.models.question import Question
+
+
+class Queue(models.TextChoices):
+    """What the queue hands out next; a lease and a verdict say which it came from."""
+
+    PRIORITY = "priority", _("Priority")
+    UNSURE = "unsure", _("Low confidence")
+    NEWEST = "newest", _("Newest")
+    PAIR = "pair", _("A or B?")
+    INTENT = "intent", _("One intent")
+    CONFLICT = "conflict", _("Rules against model")
+    AUDIT = "audit", _("Random audit")
+    DISPUTED = "disputed", _("Disputed")
+    SUSPECT = "suspect", _("Likely label errors")
 
 
 class Annotation(models.Model):
@@ -31,6 +46,39 @@ class Annotation(models.Model):
     )
     comment = models.TextField(_("comment"), blank=True, default="")
     time_spent_ms = models.PositiveIntegerField(_("time spent in ms"), null=True)
+    queue = models.CharField(
+        _("queue"),
+        max_length=10,
+        choices=Queue.choices,
+        blank=True,
+        default="",
+        db_default="",
+    )
+    is_blind = models.BooleanField(
+        _("blind"),
+        default=False,
+        db_default=False,
+        help_text=_("No suggestion was shown."),
+    )
+    suggested = models.CharField(
+        _("suggested"),
+        max_length=100,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Code of the best suggestion at that time, shown or not."),
+    )
+    suggested_by = models.CharField(
+        _("version"), max_length=20, blank=True, default="", db_default=""
+    )
+    bulk = models.ForeignKey(
+        BulkAction,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="annotations",
+        verbose_name=_("bulk action"),
+    )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated"), auto_now=True)
 
@@ -76,6 +124,19 @@ class Lease(models.Model):
         verbose_name=_("held by"),
     )
     token = models.BigIntegerField(_("fencing token"), unique=True)
+    queue = models.CharField(
+        _("queue"),
+        max_length=10,
+        choices=Queue.choices,
+        default=Queue.PRIORITY,
+        db_default=Queue.PRIORITY,
+    )
+    is_returned = models.BooleanField(
+        _("returned"),
+        default=False,
+        db_default=False,
+        help_text=_("Handed back by an undo; it comes before what was held already."),
+    )
     claimed_at = models.DateTimeField(_("claimed"))
     expires_at = models.DateTimeField(
         _("expires"),

@@ -21,6 +21,19 @@ class Intent(models.Model):
     description = models.TextField(
         _("description"), blank=True, help_text=_("One sentence for annotators.")
     )
+    guidelines = models.TextField(
+        _("guidelines"),
+        blank=True,
+        default="",
+        help_text=_("Markdown: when it applies, when not, with examples."),
+    )
+    need = models.FloatField(
+        _("need"),
+        default=1.0,
+        db_default=1.0,
+        editable=False,
+        help_text=_("Factor of the priority: above 1 where labels are few."),
+    )
     parent = models.ForeignKey(
         "self",
         models.SET_NULL,

@@ -69,6 +69,17 @@ class Project(models.Model):
         _("validation share"), default=0.1, validators=_SHARE
     )
 
+    audit_share = models.FloatField(
+        _("audit share"),
+        default=0.15,
+        db_default=0.15,
+        validators=_SHARE,
+        help_text=_(
+            "Share of the queue drawn at random from the test questions and labelled"
+            " blind: it measures how right the answers in production are."
+        ),
+    )
+
     serving_revision = models.BigIntegerField(
         _("serving revision"),
         default=0,
@@ -90,6 +101,7 @@ class Project(models.Model):
                 & Q(rule_weight__range=(0, 1))
                 & Q(model_weight__range=(0, 1))
                 & Q(test_share__range=(0, 1))
+                & Q(audit_share__range=(0, 1))
                 & Q(validation_share__range=(0, 1)),
             ),
             models.CheckConstraint(

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.db.models.fields.json import KT
 from django.utils.translation import gettext_lazy as _
-from pgvector.django import VectorField
+from pgvector.django import HalfVectorField, HnswIndex
 
 from labeling.models.intent import Intent
 from labeling.models.project import Project
@@ -14,6 +15,9 @@ from labeling.querysets import QuestionQuerySet
 
 if TYPE_CHECKING:
     from django.db.models.fields.related_descriptors import RelatedManager
+
+
+_IN_QUEUE = Q(state="open") & ~Q(split="test")
 
 
 class Question(models.Model):
@@ -85,8 +89,43 @@ class Question(models.Model):
     margin = models.FloatField(_("margin"), null=True, blank=True)
     method = models.CharField(_("method"), max_length=16, blank=True, default="")
     predicted_by = models.CharField(_("version"), max_length=20, blank=True, default="")
+    trace = models.JSONField(
+        _("decision trace"),
+        null=True,
+        blank=True,
+        help_text=_(
+            "What each side said to the latest answer: {model: [{code, confidence}],"
+            " rules: [{code, pattern, confidence}], llm: code}."
+        ),
+    )
+    is_conflict = models.BooleanField(
+        _("rules against model"),
+        default=False,
+        db_default=False,
+        help_text=_("The best rule and the model named different intents."),
+    )
     priority = models.FloatField(_("priority"), default=1.0)
-    embedding = VectorField(null=True, blank=True, editable=False)
+    diversity = models.FloatField(
+        _("diversity"),
+        default=1.0,
+        db_default=1.0,
+        help_text=_("Factor of the priority, 0 to 1: low where others say the same."),
+    )
+    cluster = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        db_index=False,
+        related_name="near_duplicates",
+        verbose_name=_("near-duplicate of"),
+    )
+    suspicion = models.FloatField(
+        _("suspicion"),
+        null=True,
+        blank=True,
+        help_text=_("How likely the gold label is wrong, 0 to 1; empty if not so."),
+    )
 
     objects = QuestionQuerySet.as_manager()
 
@@ -114,11 +153,50 @@ class Question(models.Model):
             ),
         ]
         indexes = [
-            # The claim walks this index from its start; nothing is sorted.
+            # Each queue walks one of these from its start; nothing is sorted. Test
+            # questions stand in the audit's alone: they are labelled blind, in an order
+            # that has nothing to do with what they say.
             models.Index(
                 fields=["project", "-priority", "id"],
-                condition=Q(state="open"),
+                condition=_IN_QUEUE,
                 name="question_queue",
+            ),
+            models.Index(
+                fields=["project", "confidence", "id"],
+                condition=_IN_QUEUE,
+                name="question_unsure",
+            ),
+            models.Index(
+                fields=["project", "-priority", "id"],
+                condition=_IN_QUEUE & Q(is_conflict=True),
+                name="question_conflict",
+            ),
+            models.Index(
+                "project",
+                KT("predicted__0__code"),
+                KT("predicted__1__code"),
+                condition=_IN_QUEUE,
+                name="question_pair",
+            ),
+            models.Index(
+                fields=["project", "text_hash"],
+                condition=Q(state="open", split="test"),
+                name="question_audit",
+            ),
+            models.Index(
+                fields=["project", "-priority", "id"],
+                condition=Q(state="disputed"),
+                name="question_disputed",
+            ),
+            models.Index(
+                fields=["project", "-suspicion", "id"],
+                condition=Q(state="labelled", suspicion__isnull=False),
+                name="question_suspect",
+            ),
+            models.Index(
+                fields=["cluster"],
+                condition=Q(cluster__isnull=False),
+                name="question_cluster",
             ),
             models.Index(fields=["project", "state", "-id"], name="question_by_state"),
             models.Index(
@@ -137,6 +215,57 @@ class Question(models.Model):
 
     def __str__(self) -> str:
         return self.text[:80]
+
+
+class Embedding(models.Model):
+    """Where a question lies among the others: a unit vector of the encoder.
+
+    A table of its own, because a question's row is written with each answer, and each
+    write of an indexed vector costs a walk through its index.
+    """
+
+    DIMENSIONS = 384
+
+    question = models.OneToOneField(
+        Question,
+        models.CASCADE,
+        primary_key=True,
+        related_name="embedding",
+        verbose_name=_("question"),
+    )
+    project = models.ForeignKey(
+        Project, models.CASCADE, related_name="+", verbose_name=_("project")
+    )
+    vector = HalfVectorField(dimensions=DIMENSIONS)
+    is_labelled = models.BooleanField(
+        _("labelled"),
+        default=False,
+        help_text=_("Kept equal to the question's state by whoever writes its gold."),
+    )
+
+    class Meta:
+        verbose_name = _("embedding")
+        verbose_name_plural = _("embeddings")
+        indexes = [
+            HnswIndex(
+                fields=["vector"],
+                opclasses=["halfvec_cosine_ops"],
+                m=16,
+                ef_construction=64,
+                name="embedding_nearest",
+            ),
+            HnswIndex(
+                fields=["vector"],
+                opclasses=["halfvec_cosine_ops"],
+                m=16,
+                ef_construction=64,
+                condition=Q(is_labelled=True),
+                name="embedding_nearest_labelled",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.question_id)
 
 
 class GoldLabel(models.Model):
