@@ -1,4 +1,4 @@
-"""The ONNX graph of a BERT-like classifier, written node by node from its weights.
+"""The ONNX graph of a BERT-like classifier or encoder, written node by node from its weights.
 
 Exporters trace a model for many seconds and leave small operators to be fused at each
 load; this writes the operators that ONNX Runtime runs fastest at once.
@@ -199,18 +199,19 @@ def peak_names(config: dict[str, Any]) -> list[str]:
 
 
 def bert(
-    config: dict[str, Any], weights: Weights, head: Weights, int8: Int8 | None
+    config: dict[str, Any], weights: Weights, head: Weights | None, int8: Int8 | None
 ) -> onnx.ModelProto:
     """Write the graph of a BERT or RoBERTa encoder with mean pooling and a head.
 
     Inputs ``input_ids`` and ``attention_mask``, int64 (B, T), both dynamic; output
-    ``logits``, float32 (B, C).
+    ``logits``, float32 (B, C), or without a head ``vectors``, float32 (B, H), of unit
+    length.
 
     Args:
         config: config.json of the encoder.
         weights: by their Hugging Face names, float32 (the word embeddings perhaps
             float16).
-        head: ``weight`` (C, H) and ``bias`` (C,).
+        head: ``weight`` (C, H) and ``bias`` (C,), or None.
         int8: how to quantise, or None for float32.
     """
     g = GraphWriter(int8)
@@ -244,10 +245,13 @@ def bert(
     total = g.node("ReduceSum", g.node("Mul", x, real), tokens, keepdims=0)  # (B, H)
     count = g.node("ReduceSum", real, tokens, keepdims=0)  # (B, 1)
     pooled = g.node("Div", total, count)
+    if head is None:
+        g.node("LpNormalization", pooled, output="vectors", axis=-1, p=2)
+        return _finish(g, "vectors", columns=int(config["hidden_size"]))
     matrix = g.weight("head.weight", head["weight"])
     offset = g.weight("head.bias", head["bias"])
     g.node("Gemm", pooled, matrix, offset, transB=1, output="logits")
-    return _finish(g, classes=len(head["bias"]))
+    return _finish(g, "logits", columns=len(head["bias"]))
 
 
 def _layer(
@@ -292,18 +296,18 @@ def _layer(
     return add_norm("output.LayerNorm", inner, x)
 
 
-def _finish(g: GraphWriter, *, classes: int) -> onnx.ModelProto:
+def _finish(g: GraphWriter, output: str, *, columns: int) -> onnx.ModelProto:
     def info(name: str, kind: int, *shape: str | int) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, kind, shape)
 
     graph = helper.make_graph(
         g.nodes,
-        "classifier",
+        "encoder",
         [
             info("input_ids", TensorProto.INT64, "batch", "tokens"),
             info("attention_mask", TensorProto.INT64, "batch", "tokens"),
         ],
-        [info("logits", TensorProto.FLOAT, "batch", classes)],
+        [info(output, TensorProto.FLOAT, "batch", columns)],
         initializer=g.weights,
     )
     return helper.make_model(
