@@ -8,6 +8,7 @@ from labeling.models.intent import Intent, IntentAlias
 from labeling.models.project import Project
 from labeling.models.question import Embedding, GoldLabel, Question
 from labeling.models.rule import KeywordRule
+from labeling.models.search import SearchText
 from labeling.models.transfer import Transfer
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "Project",
     "Question",
     "Queue",
+    "SearchText",
     "Transfer",
 ]
