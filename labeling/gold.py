@@ -286,12 +286,11 @@ def restore(bulk: BulkAction, *, by: User | None) -> int:
     """
     changed = LabelChange.objects.filter(bulk=bulk).exclude(kind=LabelChange.Kind.UNDO)
     ids = _lock(changed.values_list("question_id", flat=True))
-    values = {"ids": ids, "bulk": bulk.pk, "by": by and by.pk}
     with connection.cursor() as cursor:
-        cursor.execute(_NEWEST_OF_BULK, values)
-        values["ids"] = [pk for (pk,) in cursor.fetchall()]
-    count = _run(_RESTORE, values)
-    take_slots(values["ids"])
+        cursor.execute(_NEWEST_OF_BULK, {"ids": ids, "bulk": bulk.pk})
+        ids = [pk for (pk,) in cursor.fetchall()]
+    count = _run(_RESTORE, {"ids": ids, "bulk": bulk.pk, "by": by and by.pk})
+    take_slots(ids)
     return count
 
 

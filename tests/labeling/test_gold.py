@@ -376,7 +376,10 @@ def test_two_writers_of_the_same_questions_neither_lock_up_nor_mix(process_env):
     for process in processes:
         assert process.stdout.readline() == "ready\n"
     for process in processes:
-        process.communicate("go\n", timeout=60)
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=60)
         assert process.returncode == 0
     assert GoldLabel.objects.count() == 20
     assert GoldLabel.objects.values("intent").distinct().count() == 1
