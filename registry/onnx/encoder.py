@@ -15,7 +15,7 @@ from registry.onnx.tokens import TextEncoder, pad
 MODEL_FILE = "encoder.int8.onnx"
 TOKENIZER_FILE = "tokenizer.json"
 CARD_FILE = "encoder.json"
-"""{"dimensions": int, "max_length": tokens, "prefix": text put before each text}."""
+"""{"dimensions": int, "max_length": tokens}"""
 
 
 class OnnxEncoder:
@@ -34,7 +34,6 @@ class OnnxEncoder:
         try:
             card = json.loads((folder / CARD_FILE).read_text("utf-8"))
             self.dimensions = int(card["dimensions"])
-            self.prefix = str(card["prefix"])
             self._tokens = TextEncoder(folder, max_length=int(card["max_length"]))
             self._session = open_session(folder / MODEL_FILE, threads=threads)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -54,7 +53,7 @@ class OnnxEncoder:
         Texts of like length run together, at most 1,024 padded tokens at a time; what
         is longer than the model reads is cut.
         """
-        ids = self._tokens.encode([self.prefix + text.strip() for text in texts]).ids
+        ids = self._tokens.encode(texts).ids
         vectors = np.empty((len(texts), self.dimensions), np.float32)
         for rows in group_by_length([len(one) for one in ids]):
             input_ids, mask = pad([ids[row] for row in rows], self._tokens.pad_id)

@@ -1,7 +1,8 @@
-"""The ONNX graph of a BERT-like classifier or encoder, written node by node from its weights.
+"""The ONNX graph of a BERT-like encoder, with or without a head, node by node.
 
 Exporters trace a model for many seconds and leave small operators to be fused at each
-load; this writes the operators that ONNX Runtime runs fastest at once.
+load; this writes the operators that ONNX Runtime runs fastest at once, from the
+weights.
 """
 
 from __future__ import annotations

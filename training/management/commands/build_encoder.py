@@ -1,7 +1,6 @@
 """`build_encoder`: exports the encoder of neighbours and search, once a machine."""
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +33,7 @@ class Command(BaseCommand):
             child.die_with_parent(options["parent"])
             os.nice(NICENESS)
         found = encoder.folder()
-        if found is not None and options["again"]:
-            shutil.rmtree(found)
-            found = None
-        if found is None:
+        if found is None or options["again"]:
             from training.ml.encoder import build
 
             try:
