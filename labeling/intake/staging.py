@@ -11,7 +11,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db.backends.utils import CursorWrapper
 
-from labeling.priority import score
+from labeling.priority import UNRANKED, score
 
 Cursor = CursorWrapper
 Staged = tuple[int, str, str, str, str | None]
@@ -84,7 +84,7 @@ def insert_new(
             "project": project_id,
             "now": now,
             "by": None if by is None else by.pk,
-            "priority": score(confidence=None, occurrences=0),
+            "priority": score(margin=None, occurrences=0, diversity=UNRANKED),
         },
     )
 

@@ -107,8 +107,9 @@ class Question(models.Model):
     priority = models.FloatField(_("priority"), default=1.0)
     diversity = models.FloatField(
         _("diversity"),
-        default=1.0,
-        db_default=1.0,
+        # That of a question that was not compared yet: labeling.priority.UNRANKED.
+        default=0.1,
+        db_default=0.1,
         help_text=_("Factor of the priority, 0 to 1: low where others say the same."),
     )
     cluster = models.ForeignKey(

@@ -21,6 +21,7 @@ from registry.serving.fusion import (
 )
 from registry.serving.rulebook import Rulebook
 from registry.serving.runtime import Unavailable, runtime
+from registry.serving.tracing import disagree, trace
 
 _logger = logging.getLogger(__name__)
 
@@ -64,6 +65,11 @@ class Answer:
     """The text was longer than what the model reads; its end was not looked at."""
     rule_ids: tuple[int, ...] = ()
     """The rules that spoke."""
+    trace: dict[str, Any] | None = None
+    """What each side said, for annotators: see `labeling.models.Question.trace`. None
+    where nobody was asked, because exactly this text has a gold label."""
+    is_conflict: bool = False
+    """The best rule names an intent that the model does not answer."""
 
     def as_json(self, request_id: object) -> dict[str, Any]:
         """The REST answer."""
@@ -86,7 +92,9 @@ def target_of(project: Project) -> Target:
     return Target(project, *row) if row else Target(project)
 
 
-def classify(target: Target, texts: Sequence[str], *, top_k: int = 3) -> list[Answer]:
+def classify(
+    target: Target, texts: Sequence[str], *, top_k: int = 3, use_gold: bool = True
+) -> list[Answer]:
     """One answer a text, in their order.
 
     A version that can't be loaded or fails at a question never fails the call: rules
@@ -96,6 +104,7 @@ def classify(target: Target, texts: Sequence[str], *, top_k: int = 3) -> list[An
         target: The project and the version to answer with.
         texts: Texts without a `labeling.intake.text_problem`.
         top_k: Most intents that a single-intent answer lists, at least 1.
+        use_gold: Whether a text that has a gold label is answered by it.
 
     Cost: one query for the gold labels; five more when the rules have changed since
     the last call, and the load of the version when it is not in memory.
@@ -103,7 +112,7 @@ def classify(target: Target, texts: Sequence[str], *, top_k: int = 3) -> list[An
     project = target.project
     book = runtime.rulebook(project.pk, project.serving_revision)
     hashes = [text_hash(text) for text in texts]
-    gold = _gold(project.pk, hashes)
+    gold = _gold(project.pk, hashes) if use_gold else {}
     asked = [
         text for text, hash_ in zip(texts, hashes, strict=True) if hash_ not in gold
     ]
@@ -209,6 +218,8 @@ class _Call:
             is_degraded=said is None and self.target.version_id is not None,
             is_cut=said is not None and said.was_cut,
             rule_ids=tuple(hit.rule.id for hit in hits.values()),
+            traced=trace(model, hits),
+            is_conflict=disagree(model, hits, multi=multi, thresholds=thresholds),
         )
 
     def _answer(
@@ -219,6 +230,8 @@ class _Call:
         is_degraded: bool = False,
         is_cut: bool = False,
         rule_ids: tuple[int, ...] = (),
+        traced: dict[str, Any] | None = None,
+        is_conflict: bool = False,
     ) -> Answer:
         is_known = self.target.number is not None and not is_degraded
         return Answer(
@@ -240,6 +253,8 @@ class _Call:
             degraded=is_degraded,
             truncated=is_cut,
             rule_ids=rule_ids,
+            trace=traced,
+            is_conflict=is_conflict,
         )
 
 

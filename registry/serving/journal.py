@@ -137,6 +137,8 @@ def _count(project_id: int, answer: Answer, at: datetime) -> int:
         method=str(answer.method),
         version=answer.version,
         at=at,
+        trace=answer.trace,
+        is_conflict=answer.is_conflict,
     )
 
 

@@ -12,7 +12,7 @@ from labeling import priority
 from labeling.intake import log_question
 from labeling.models import Project, Question
 from labeling.normalise import split_of, text_hash
-from tests.makers import make_intent, make_labelled, make_project, make_question
+from tests.makers import make_intent, make_labelled, make_project
 
 pytestmark = pytest.mark.django_db
 
@@ -54,7 +54,10 @@ def test_an_asked_question_is_one_row_however_it_is_spelt() -> None:
     assert question.predicted == [{"code": "b", "confidence": 0.9}]
     assert (question.confidence, question.margin) == (0.9, 0.8)
     assert (question.method, question.predicted_by) == ("rule", "2")
-    assert question.priority == priority.score(confidence=0.9, occurrences=2)
+    assert question.priority == pytest.approx(
+        priority.score(margin=0.8, occurrences=2, diversity=priority.UNRANKED),
+        rel=1e-12,
+    )
 
 
 def test_logging_is_one_statement(django_assert_num_queries: Any) -> None:
@@ -125,40 +128,70 @@ def test_concurrent_logs_of_one_text_lose_no_count() -> None:
     assert Question.objects.get().occurrences == workers * each
 
 
-def test_priority_is_the_same_in_python_and_in_sql() -> None:
+def test_a_gold_answer_leaves_the_prediction_alone() -> None:
     project = make_project()
-    cases = [
-        (confidence, occurrences)
-        for confidence in (None, 0.0, 0.1, 1 / 3, 0.7, 0.999999, 1.0)
-        for occurrences in (0, 1, 2, 7, 1000, 10**9)
-    ]
-    for n, (confidence, occurrences) in enumerate(cases):
-        make_question(
-            project,
-            f"q{n}",
-            confidence=confidence,
-            occurrences=occurrences,
-            priority=-1,
+    model = {"model": [{"code": "a", "confidence": 0.6}], "rules": []}
+    log(project, "打卡", trace=model, is_conflict=True)
+    log(
+        project,
+        "打卡",
+        intents=[{"code": "b", "confidence": 1.0}],
+        confidence=1.0,
+        margin=1.0,
+        method="gold",
+        version="2",
+    )
+    question = Question.objects.get()
+    assert question.occurrences == 2
+    assert question.predicted == [{"code": "a", "confidence": 0.6}]
+    assert (question.confidence, question.margin, question.method) == (
+        0.6,
+        0.2,
+        "model",
+    )
+    assert (question.predicted_by, question.trace) == ("1", model)
+    assert question.is_conflict
+
+
+def test_the_trace_is_that_of_the_latest_answer() -> None:
+    project = make_project()
+    log(project, "打卡", trace={"model": [], "rules": [1]}, is_conflict=True)
+    log(project, "打卡", trace={"model": [1], "rules": []})
+    question = Question.objects.get()
+    assert question.trace == {"model": [1], "rules": []}
+    assert not question.is_conflict
+
+
+def test_what_is_raised_or_disputed_keeps_its_place() -> None:
+    project = make_project()
+    log(project, "raised")
+    log(project, "disputed")
+    Question.objects.filter(text="raised").update(priority=priority.RAISED)
+    Question.objects.filter(text="disputed").update(state="disputed", priority=0.3)
+    log(project, "raised", margin=1.0)
+    log(project, "disputed", margin=0.0)
+    kept = dict(Question.objects.values_list("text", "priority"))
+    assert kept == {"raised": priority.RAISED, "disputed": 0.3}
+
+
+def test_the_need_of_the_answered_intent_counts() -> None:
+    project = make_project()
+    make_intent(project, "rare", need=1.7)
+    make_intent(make_project(), "a", need=2.0)  # another project's
+    log(project, "q", intents=[{"code": "rare", "confidence": 0.6}])
+    log(project, "r")
+    expected = {
+        text: priority.score(
+            margin=0.2, occurrences=1, diversity=priority.UNRANKED, need=need
         )
-    Question.objects.update(priority=priority.score_expression())
-    sql = priority.score_sql(confidence="confidence", occurrences="occurrences")
-    for q in Question.objects.extra(select={"plain_sql": sql}):
-        expected = priority.score(confidence=q.confidence, occurrences=q.occurrences)
-        assert q.priority == expected == q.plain_sql  # type: ignore[attr-defined]
-
-
-def test_lowest_confidence_comes_first_and_traffic_decides_ties() -> None:
-    project = make_project()
-    make_question(project, "never predicted")
-    log(project, "sure", confidence=0.9)
-    log(project, "doubtful", confidence=0.3)
-    for _ in range(50):
-        log(project, "as doubtful, asked often", confidence=0.3)
-        log(project, "sure, asked often", confidence=0.8)
-    assert [q.text for q in Question.objects.of(project).by_priority()] == [
-        "never predicted",
-        "as doubtful, asked often",
-        "doubtful",
-        "sure, asked often",
-        "sure",
-    ]
+        for text, need in (("q", 1.7), ("r", 1.0))
+    }
+    stored = dict(Question.objects.values_list("text", "priority"))
+    assert stored == pytest.approx(expected, rel=1e-12)
+    log(project, "r", intents=[{"code": "rare", "confidence": 0.6}])
+    assert Question.objects.get(text="r").priority == pytest.approx(
+        priority.score(
+            margin=0.2, occurrences=2, diversity=priority.UNRANKED, need=1.7
+        ),
+        rel=1e-12,
+    )
