@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models import Value
 from django.db.models.functions import Greatest
 from django.utils.translation import gettext as _
@@ -17,6 +16,7 @@ class UnknownRequest(LookupError):
     """No answer of the project has this request id."""
 
 
+@taxonomy.again_if_merged
 def give(
     project: Project, request_id: UUID, *, verdict: str, intent_code: str | None
 ) -> Feedback:
@@ -43,13 +43,12 @@ def give(
     intent = None
     if intent_code is not None:
         (intent,) = taxonomy.resolve_codes(project, [intent_code])
-    with transaction.atomic():
-        given, _created = Feedback.objects.update_or_create(
-            log=logged,
-            defaults={"verdict": Feedback.Verdict(verdict), "intent": intent},
-        )
-        if verdict == Feedback.Verdict.WRONG and logged.question_id is not None:
-            Question.objects.filter(
-                pk=logged.question_id, state=Question.State.OPEN
-            ).update(priority=Greatest("priority", Value(RAISED)))
+    given, _created = Feedback.objects.update_or_create(
+        log=logged,
+        defaults={"verdict": Feedback.Verdict(verdict), "intent": intent},
+    )
+    if verdict == Feedback.Verdict.WRONG and logged.question_id is not None:
+        Question.objects.filter(
+            pk=logged.question_id, state=Question.State.OPEN
+        ).update(priority=Greatest("priority", Value(RAISED)))
     return given

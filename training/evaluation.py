@@ -31,6 +31,7 @@ MAX_CONFUSED = 20
 """Confused pairs that are kept in an evaluation."""
 
 Rows = Sequence[Example]
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -111,13 +112,13 @@ def answer(
     from registry.onnx.session import OnnxClassifier, probabilities
 
     classifier = OnnxClassifier(folder, threads=_threads())
-    labels = scope.today(classifier.labels)
     logits = classifier.logits([row.text for row in rows])  # (N, C)
     p = probabilities(logits, multi=scope.multi, temperature=temperature)
+    cut = np.array([(thresholds or {}).get(c, 0.5) for c in classifier.labels])
+    labels, p, cut = _merged(scope.today(classifier.labels), p, cut, scope.multi)
     best = p.max(axis=1) if len(rows) else np.zeros(0)
     knows_fallback = scope.fallback in labels
     if scope.multi:
-        cut = np.array([(thresholds or {}).get(c, 0.5) for c in classifier.labels])
         chosen = p > cut  # (N, C)
     else:
         chosen = metrics.largest(p)
@@ -138,6 +139,28 @@ def answer(
         labels=frozenset(labels),
         file_name=classifier.file_name,
     )
+
+
+def _merged(
+    labels: list[str], p: Floats, cut: Floats, multi: bool
+) -> tuple[list[str], Floats, Floats]:
+    """One column an intent of today, where some were merged since the training.
+
+    As serving reads them: exactly one of them was asked for (single-intent), so their
+    probabilities add up; or either was (multi-intent), so the larger one counts.
+
+    Args:
+        labels: Codes of today of the C columns, some of them maybe the same.
+        p: (N, C) probabilities.
+        cut: (C,) thresholds; the lowest of merged ones stays.
+    """
+    codes = list(dict.fromkeys(labels))
+    if len(codes) == len(labels):
+        return labels, p, cut
+    columns = [[c for c, label in enumerate(labels) if label == code] for code in codes]
+    join = np.max if multi else np.sum
+    joined = np.stack([join(p[:, own], axis=1) for own in columns], axis=1)
+    return codes, joined, np.array([cut[own].min() for own in columns])
 
 
 def matrices(

@@ -105,14 +105,14 @@ def _learned(train: Sequence[DatasetItem], parent: Version) -> set[int]:
     trained_on = parent.provenance.get("dataset", {}).get("id")
     if trained_on is None:  # imported from elsewhere: nothing is known of its rows
         return {item.pk for item in train if not item.is_new}
-    # A renamed intent is no new one.
+    # A renamed intent is no new one, and two merged ones are one.
     today = dict(
         IntentAlias.objects.filter(project=parent.project_id).values_list(
             "code", "intent__code"
         )
     )
     known = {
-        question: sorted(today.get(code, code) for code in codes)
+        question: sorted({today.get(code, code) for code in codes})
         for question, codes in DatasetItem.objects.filter(
             dataset_id=trained_on, split=DatasetItem.Split.TRAIN
         ).values_list("question_id", "codes")

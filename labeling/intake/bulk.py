@@ -63,7 +63,7 @@ def import_rows(
     Returns:
         The report; what it counts is committed, a chunk of rows at a time.
 
-    Cost: four statements a chunk; memory does not grow with the number of rows.
+    Cost: five statements a chunk; memory does not grow with the number of rows.
     """
     run = _Import(
         project,
@@ -172,7 +172,10 @@ class _Import:
         with connection.cursor() as cursor:
             # Importers of one project take turns, so that two of them can't deadlock
             # on each other's texts; questions that are being asked don't wait.
+            # So do merges of intents: none of this chunk's goes before it is written.
             staging.lock(cursor, self.project.pk)
+            if self._codes.refresh():
+                self._resolve_again()
             self._codes.create_pending()
             self._stage(cursor)
             created, labelled = staging.insert_new(
@@ -188,6 +191,18 @@ class _Import:
         report.labelled += labelled
         report.new_intents = self._codes.created
         report.fallback = self._codes.created_fallback
+
+    def _resolve_again(self) -> None:
+        """The chunk's codes by the label set of now; rows that lost theirs are bad."""
+        for hash_, item in list(self._chunk.items()):
+            if item.codes is None:
+                continue
+            try:
+                item.codes = self._codes.resolve(item.codes)
+            except CodeProblem as error:
+                self.report.rows -= 1
+                self.report.add_bad(item.line, str(error))
+                del self._chunk[hash_]
 
     @transaction.atomic
     def _compare(self) -> None:

@@ -20,7 +20,7 @@ class CodeBook:
     """A project's intents by code and alias, read once for a whole import."""
 
     def __init__(self, project: Project, *, create: bool) -> None:
-        """Two queries.
+        """Three queries.
 
         Args:
             project: Whose intents they are.
@@ -104,7 +104,31 @@ class CodeBook:
         self._arrays.clear()
         self._read()
 
+    def refresh(self) -> bool:
+        """Reads the intents again if the label set changed since; says whether it did.
+
+        One query, two more after a change. Codes that were resolved before must be
+        resolved again then: their intents may have been merged, renamed or retired.
+        """
+        revision = self._revision_now()
+        if revision == self._revision:
+            return False
+        for known in (self._ids, self._canonical, self._resolved, self._arrays):
+            known.clear()
+        self._retired.clear()
+        self._fallback = None
+        self.pending.clear()
+        self._read()
+        return True
+
+    def _revision_now(self) -> int:
+        return Project.objects.values_list("serving_revision", flat=True).get(
+            pk=self._project.pk
+        )
+
     def _read(self) -> None:
+        # First: what is read after it is as new or newer, never older.
+        self._revision = self._revision_now()
         intents = Intent.objects.filter(project=self._project)
         for id_, code, is_fallback, retired_at in intents.values_list(
             "id", "code", "is_fallback", "retired_at"
