@@ -1,14 +1,14 @@
 """Spreads the head of the queue: of questions that say alike things, one goes first.
 
-The most promising open questions, ten for each label of the next round, are grouped by
-what they say, into as many groups as the round has labels. In each group they are
+The most promising open questions, twenty for each label of the next round, are grouped
+by what they say, into as many groups as the round has labels. In each group they are
 ranked; the priority of the n-th is divided by n. So the head of the queue goes once
 through everything that the version wavers at before it asks a second time. Where no
 version has answered yet the ones nearest to their group's centre come first: with few
 labels typical questions teach more than odd ones.
 
-Source: Zhdanov, "Diverse mini-batch Active Learning", 2019 (the ten times as many, the
-k-means); Hacohen, Dekel, Weinshall, "Active Learning on a Budget: Opposite Strategies
+Source: Zhdanov, "Diverse mini-batch Active Learning", 2019 (k-means over the most
+uncertain); Hacohen, Dekel, Weinshall, "Active Learning on a Budget: Opposite Strategies
 Suit High and Low Budgets", 2022 (typical ones first).
 """
 
@@ -23,7 +23,7 @@ from labeling.priority import OWN_SCORE, RAISED, UNRANKED, need_sql, score_sql
 
 Floats = npt.NDArray[np.floating[Any]]
 
-PER_LABEL = 10
+PER_LABEL = 20
 """Questions that are compared for each label of the next round."""
 
 MOST_COMPARED = 5_000

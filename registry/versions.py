@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from labeling import revision
 from labeling.models import Project
-from registry import artifacts
+from registry import artifacts, queueing
 from registry.models import Activation, Version
 from registry.serving import announce
 
@@ -224,4 +224,5 @@ def _switch(
         reason=reason,
     )
     revision.bump(version.project_id)
+    queueing.refresh_on_commit(version.project_id)
     return activation

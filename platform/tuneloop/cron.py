@@ -26,7 +26,11 @@ class Periodic:
     queue: str = "default"
 
 
-SCHEDULE = (Periodic("training.jobs.sweep", every_s=15),)
+SCHEDULE = (
+    Periodic("training.jobs.sweep", every_s=15),
+    Periodic("training.jobs.build_encoder", every_s=300),
+    Periodic("registry.jobs.refresh_queues", every_s=60),
+)
 
 
 class Scheduler(DjangoCronScheduler):

@@ -1,6 +1,7 @@
 """The data of the registry, a file a thing."""
 
 from registry.models.log import ClassificationLog, Feedback
+from registry.models.refresh import Refresh
 from registry.models.serving import ServingProcess
 from registry.models.version import Activation, Evaluation, Version
 
@@ -9,6 +10,7 @@ __all__ = [
     "ClassificationLog",
     "Evaluation",
     "Feedback",
+    "Refresh",
     "ServingProcess",
     "Version",
 ]

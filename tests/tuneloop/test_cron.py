@@ -37,8 +37,10 @@ def test_the_sweep_runs_every_15_seconds() -> None:
 def test_jobs_are_json_and_disappear_when_done(queue: Queue) -> None:
     made = scheduler()
     assert len(made.enqueue_jobs()) == len(SCHEDULE)
-    (job_id,) = queue.job_ids
-    job = Job.fetch(job_id, connection=queue.connection, serializer=JSONSerializer)
+    assert "training-jobs-sweep" in queue.job_ids
+    job = Job.fetch(
+        "training-jobs-sweep", connection=queue.connection, serializer=JSONSerializer
+    )
     assert job.func_name == "training.jobs.sweep"
     assert (list(job.args), job.kwargs) == ([], {})
     assert job.result_ttl == 0

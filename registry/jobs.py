@@ -1,0 +1,14 @@
+"""RQ's entry points. They take ids, start what does the work, and decide nothing."""
+
+from registry import queueing, refresh
+
+
+def refresh_queue(project_id: int) -> None:
+    """Brings a project's labelling queue a piece further."""
+    refresh.run(project_id)
+
+
+def refresh_queues() -> None:
+    """Has the workers refresh the projects that wait for it; the scheduler calls it."""
+    for project_id in refresh.due():
+        queueing.refresh(project_id)
