@@ -67,8 +67,8 @@ def assign(project_id: int, question_ids: Collection[int]) -> int:
     are, so it may be asked again. Test questions take part like others: what a label of
     one resolves is decided by who labels (`labeling.bulk`).
 
-    Cost: one read, and per `CHUNK` four reads, one write and about 2 ms a question. Safe twice at
-    once: a chunk holds the project's advisory lock, not the questions.
+    Cost: one read, and per `CHUNK` four reads, one write and about 2 ms a question.
+    Safe twice at once: a chunk holds the project's advisory lock, not the questions.
 
     Args:
         project_id: The project.

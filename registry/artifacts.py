@@ -152,6 +152,35 @@ def discard(name: str, files: Iterable[str]) -> None:
         storage.delete(f"{name}/{file}")
 
 
+def shared_path(name: str) -> Path | None:
+    """Where a name of the storage lies on this machine; None when it is elsewhere."""
+    return _local_path(_storage(), name)
+
+
+def share(path: Path, name: str) -> None:
+    """Copies a file into a storage that is elsewhere, over one of that name.
+
+    Raises:
+        ArtifactError: The storage gives it another name.
+    """
+    storage = _storage()
+    storage.delete(name)
+    _upload([path], storage, name.rpartition("/")[0])
+
+
+def fetch(name: str, target: Path) -> bool:
+    """Copies a file from the storage here, whole or not at all.
+
+    Returns:
+        Whether the storage has it.
+    """
+    storage = _storage()
+    found = storage.exists(name)
+    if found:
+        _download(storage, name, target)
+    return found
+
+
 def _storage() -> Storage:
     return storages["artifacts"]
 

@@ -1,4 +1,4 @@
-"""The process in which a worker's job trains, and its word with that job."""
+"""The process in which a worker's job runs torch, and its word with that job."""
 
 import ctypes
 import os
@@ -15,11 +15,12 @@ _PR_SET_PDEATHSIG = 1
 
 def command(batch_id: int) -> list[str]:
     """The command line that runs a batch as a child of this process."""
-    return [
-        sys.executable,
-        str(settings.BASE_DIR / "manage.py"),
-        *("run_batch", str(batch_id), "--parent", str(os.getpid())),
-    ]
+    return _command("run_batch", str(batch_id))
+
+
+def encoder_command() -> list[str]:
+    """The command line that builds the encoder as a child of this process."""
+    return _command("build_encoder")
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -39,3 +40,8 @@ def die_with_parent(parent_pid: int) -> None:
         raise OSError(error, os.strerror(error))
     if os.getppid() != parent_pid:
         os._exit(TRY_AGAIN)
+
+
+def _command(*args: str) -> list[str]:
+    manage = str(settings.BASE_DIR / "manage.py")
+    return [sys.executable, manage, *args, "--parent", str(os.getpid())]

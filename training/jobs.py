@@ -4,6 +4,7 @@ import subprocess
 
 from django.utils.translation import gettext as _
 
+from labeling.models import Question
 from registry.models import Version
 from training import batches, child, ownership, workspace
 from training.models import TrainingBatch
@@ -44,6 +45,24 @@ def evaluate(version_id: int) -> None:
 def sweep() -> None:
     """Puts back on the queue what crashed workers left; the scheduler calls it."""
     batches.sweep()
+
+
+def build_encoder() -> None:
+    """Has the encoder of neighbours built, once there are questions to embed.
+
+    The scheduler calls it. In a process of its own, as a batch is: it needs torch.
+    """
+    from registry import encoder
+
+    if Question.objects.exists() and not encoder.available():
+        process = subprocess.Popen(child.encoder_command(), stdin=subprocess.DEVNULL)
+        try:
+            code = process.wait()
+        finally:
+            process.kill()
+            process.wait()
+        if code:
+            raise RuntimeError(_("The encoder could not be built; see the log."))
 
 
 def _why(batch_id: int, code: int) -> str:

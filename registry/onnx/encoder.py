@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ MODEL_FILE = "encoder.int8.onnx"
 TOKENIZER_FILE = "tokenizer.json"
 CARD_FILE = "encoder.json"
 """{"dimensions": int, "max_length": tokens}"""
+FILES = (CARD_FILE, MODEL_FILE, TOKENIZER_FILE)
+POINTER_FILE = "current"
+"""Beside the folders of encoders: the name of the one that is used."""
 
 
 class OnnxEncoder:
@@ -60,3 +64,16 @@ class OnnxEncoder:
             feeds = {"input_ids": input_ids, "attention_mask": mask}  # (B, T)
             vectors[rows] = self._session.run(["vectors"], feeds)[0]  # (B, D)
         return vectors
+
+
+def digest(folder: Path) -> str:
+    """Name an encoder by what its files hold: 16 hex digits (0.1 s for 130 MB).
+
+    Raises:
+        FileNotFoundError: one of `FILES` is missing.
+    """
+    total = hashlib.sha256()
+    for name in FILES:
+        with (folder / name).open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()[:16]

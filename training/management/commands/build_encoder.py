@@ -1,4 +1,4 @@
-"""`build_encoder`: exports the encoder of neighbours and search, once a machine."""
+"""`build_encoder`: exports the encoder of neighbours and search, once for all."""
 
 import os
 from pathlib import Path
@@ -32,12 +32,13 @@ class Command(BaseCommand):
         if options["parent"] is not None:
             child.die_with_parent(options["parent"])
             os.nice(NICENESS)
-        found = encoder.folder()
+        found = encoder.folder() if encoder.available() else None
         if found is None or options["again"]:
             from training.ml.encoder import build
 
             try:
                 found = build(DEFAULT_BASE, encoder.root(), Path(settings.CACHE_DIR))
+                encoder.publish(found)
             except (BaseModelError, ValueError, OSError) as error:
                 raise CommandError(str(error)) from error
         self.stdout.write(str(found))
