@@ -38,7 +38,7 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "view": (
             *("project", "intent", "intentalias", "question", "annotation"),
             *("dataset", "datasetitem", "goldlabel", "keywordrule", "lease"),
-            *("membership", "apikey"),
+            *("membership", "apikey", "transfer"),
             *("version", "evaluation", "activation", "classificationlog", "feedback"),
             *("servingprocess", "trainingbatch", "batchstep"),
         ),

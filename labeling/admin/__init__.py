@@ -8,6 +8,7 @@ from labeling.admin import (
     projects,
     questions,
     rules,
+    transfers,
     work,
 )
 
@@ -19,5 +20,6 @@ __all__ = [
     "projects",
     "questions",
     "rules",
+    "transfers",
     "work",
 ]

@@ -106,7 +106,8 @@ def label_unlabelled(
         """
         WITH settled AS (
             UPDATE labeling_question q
-            SET state = 'labelled', labelled_at = %(now)s, trained_in = ''
+            SET state = 'labelled', labelled_at = %(now)s, trained_in = '',
+                suspicion = NULL
             WHERE q.state IN ('open', 'skipped') AND q.id = ANY (ARRAY(
                 SELECT found.id FROM labeling_import r CROSS JOIN LATERAL (
                     SELECT id FROM labeling_question
@@ -124,6 +125,9 @@ def label_unlabelled(
             ON CONFLICT (question_id, intent_id) DO NOTHING
         ), ended AS (
             DELETE FROM labeling_lease l USING settled s WHERE l.question_id = s.id
+        ), placed AS (
+            UPDATE labeling_embedding e SET is_labelled = true
+            FROM settled s WHERE e.question_id = s.id AND NOT e.is_labelled
         )
         SELECT count(*) FROM settled
         """,

@@ -174,6 +174,8 @@ TIME_ZONE = env.str("TUNELOOP_TIME_ZONE", default="Asia/Shanghai")
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 """Bytes of one request body; file uploads are streamed to disk and bounded apart."""
+LABELING_MAX_UPLOAD_MB = env.int("TUNELOOP_MAX_UPLOAD_MB", default=200)
+"""Largest file that the import page takes; larger ones go through the command."""
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["labeling.api.auth.ApiKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["labeling.api.auth.HasScope"],

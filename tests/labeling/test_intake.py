@@ -68,7 +68,9 @@ def test_an_import_writes_what_labelling_by_hand_writes() -> None:
 
     still_open = Question.objects.get(text="随便聊聊")
     assert (still_open.state, still_open.labelled_at) == ("open", None)
-    assert still_open.priority == priority.score(confidence=None, occurrences=0)
+    assert still_open.priority == priority.score(
+        margin=None, occurrences=0, diversity=priority.UNRANKED
+    )
 
 
 def test_bulk_labels_end_as_set_gold_leaves_them() -> None:

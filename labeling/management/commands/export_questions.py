@@ -1,27 +1,26 @@
-"""`export_questions`: a project's questions into a JSONL or CSV file."""
+"""`export_questions`: a project's questions into a file."""
 
 import os
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
 from tqdm import tqdm
 
-from labeling import formats
+from labeling import exporting, formats
 from labeling.models import Project, Question
-
-_T = TypeVar("_T")
 
 
 class Command(BaseCommand):
     """Streams a project's questions and labels into a file."""
 
     help = (
-        "Exports questions as import_questions reads them. CSV cells that a "
-        "spreadsheet would run as formulas get an apostrophe in front, which the "
-        "import takes away again."
+        "Exports questions as import_questions reads them. Cells that a spreadsheet "
+        "would run as formulas get an apostrophe in front, which the import takes away "
+        "again. Rasa NLU YAML leaves out questions without a label. The format “full” "
+        "is JSONL with all that is known of each question: gold labels with who and "
+        "when, annotations, comments, history."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -31,7 +30,7 @@ class Command(BaseCommand):
         parser.add_argument("--split", choices=Question.Split.values)
         parser.add_argument(
             "--format",
-            choices=formats.KINDS,
+            choices=exporting.KINDS,
             help="instead of the one that the file's name ends in",
         )
         parser.add_argument(
@@ -47,11 +46,9 @@ class Command(BaseCommand):
             raise CommandError(
                 _("There is no project “%(slug)s”.") % {"slug": options["project"]}
             )
-        questions = Question.objects.of(project).order_by("id")
-        if options["state"]:
-            questions = questions.filter(state=options["state"])
-        if options["split"]:
-            questions = questions.in_split(options["split"])
+        selection = exporting.Selection(
+            state=options["state"] or "", split=options["split"] or ""
+        )
 
         # Beside the file, then renamed: a failed export leaves the old file whole.
         aside = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -59,17 +56,21 @@ class Command(BaseCommand):
             kind = options["format"] or formats.kind_of(path.name)
             if path.exists() and not path.is_file():
                 raise CommandError(_("%(file)s is not a file.") % {"file": path})
-            with aside.open(
-                "w",
-                encoding="utf-8-sig" if options["bom"] else "utf-8",
-                newline="",
-            ) as file:
-                rows = tqdm(self._counted(questions.rows()), unit=" rows", disable=None)
-                file.writelines(
-                    formats.write(rows, kind=kind, many=project.is_multi_intent)
+            with (
+                aside.open("wb") as file,
+                tqdm(unit=" rows", unit_scale=True, disable=None) as bar,
+            ):
+                report = exporting.export(
+                    project,
+                    file,
+                    kind=kind,
+                    selection=selection,
+                    mark=options["bom"],
+                    begin=bar.reset,
+                    progress=lambda count: bar.update(count - bar.n),
                 )
             aside.replace(path)
-        except formats.Unreadable as error:
+        except (formats.Unreadable, formats.Unwritable) as error:
             raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"{path}: {error.strerror}") from error
@@ -77,11 +78,10 @@ class Command(BaseCommand):
             aside.unlink(missing_ok=True)
         self.stdout.write(
             _("%(n)s questions written to %(file)s.")
-            % {"n": f"{self._written:,}", "file": path}
+            % {"n": f"{report.rows:,}", "file": path}
         )
-
-    def _counted(self, rows: Iterable[_T]) -> Iterator[_T]:
-        self._written = 0
-        for row in rows:
-            yield row
-            self._written += 1
+        if report.left_out:
+            self.stdout.write(
+                _("%(n)s were left out: the format can't hold them.")
+                % {"n": f"{report.left_out:,}"}
+            )

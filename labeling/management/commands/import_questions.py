@@ -1,4 +1,4 @@
-"""`import_questions`: questions from a JSONL or CSV file into a project."""
+"""`import_questions`: questions from a file into a project."""
 
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ class Command(BaseCommand):
 
     help = (
         'Imports questions. JSONL: {"text": ..., "label": ...} or {"text": ..., '
-        '"labels": [...]} a line; CSV: text,label or user_input,intent_code, several '
-        "labels separated by |. Lines without a label become open questions. Bad lines "
+        '"labels": [...]} a line; CSV and XLSX: text,label or user_input,intent_code, '
+        "several labels separated by |; Rasa NLU YAML: the examples of intents; Label "
+        "Studio JSON or JSON-MIN: choices, of several annotations the ground truth, "
+        "else the majority. Lines without a label become open questions. Bad lines "
         "are reported and skipped; importing a file again changes nothing, and a label "
         "that a question already has is kept. Fails only if nothing could be read."
     )
@@ -57,7 +59,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--format",
             choices=formats.KINDS,
-            help="instead of the one that the file's name ends in",
+            help="instead of the one that the file's name and content say",
         )
         parser.add_argument(
             "--encoding", choices=formats.ENCODINGS, default=formats.ENCODINGS[0]
@@ -66,8 +68,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         path: Path = options["file"]
         try:
-            kind = options["format"] or formats.kind_of(path.name)
             size = path.stat().st_size
+            project = self._project(options)
             with (
                 path.open("rb") as file,
                 tqdm(
@@ -75,8 +77,13 @@ class Command(BaseCommand):
                 ) as bar,
             ):
                 report = import_rows(
-                    self._project(options),
-                    formats.read(file, kind=kind, encoding=options["encoding"]),
+                    project,
+                    formats.read(
+                        file,
+                        kind=options["format"] or formats.guess(path.name, file),
+                        encoding=options["encoding"],
+                        many=project.is_multi_intent,
+                    ),
                     split=options["split"],
                     create_intents=options["create_intents"],
                     require_labels=options["labelled"],

@@ -1,0 +1,297 @@
+"""Admin pages of imports and exports: the list, the progress, the download."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.files.storage import default_storage
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.formats import number_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_GET, require_POST
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.decorators import display
+
+from labeling import access, exchange, exporting, formats, transfers
+from labeling.admin import cells
+from labeling.admin.scoped import (
+    CappedPaginator,
+    ProjectFilter,
+    ReadOnlyAdmin,
+    Role,
+    signed_in,
+)
+from labeling.models import Intent, Transfer
+
+State = Transfer.State
+
+_KIND = {
+    State.QUEUED: "",
+    State.RUNNING: "info",
+    State.SUCCEEDED: "good",
+    State.FAILED: "bad",
+    State.CANCELLED: "warn",
+}
+
+
+@admin.register(Transfer)
+class TransferAdmin(ReadOnlyAdmin):
+    """Who brought in or took away which questions, and what came of it."""
+
+    role_to_view = Role.MANAGER
+    list_display = (
+        "what",
+        "project",
+        "file_format",
+        "status",
+        "progress",
+        "rows",
+        "by",
+        "at",
+        "download_link",
+    )
+    list_select_related = ("project", "by")
+    list_filter = (
+        ProjectFilter,
+        ("kind", ChoicesDropdownFilter),
+        ("state", ChoicesDropdownFilter),
+    )
+    ordering = ("-id",)
+    sortable_by = ()
+    paginator = CappedPaginator
+    list_before_template = "admin/labeling/transfer/list_before.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        def page(name: str, view: Any) -> URLPattern:
+            guarded: Any = self.admin_site.admin_view(view)
+            route: URLPattern = path(
+                f"<int:transfer_id>/{name}/",
+                guarded,
+                name=f"labeling_transfer_{name}",
+            )
+            return route
+
+        own: list[URLPattern] = [
+            page("live", require_GET(self.live)),
+            page("cancel", require_POST(self.cancel)),
+            page("download", require_GET(self.download)),
+        ]
+        return [*own, *super().get_urls()]
+
+    # --- The list -----------------------------------------------------------------
+
+    @display(description=_("file"))
+    def what(self, obj: Transfer) -> SafeString:
+        return format_html(
+            '<span class="tl-quiet">{}</span> {}',
+            obj.get_kind_display(),
+            cells.long_text(obj.file_name, limit=60),
+        )
+
+    @display(description=_("format"))
+    def file_format(self, obj: Transfer) -> str:
+        return format_name(obj.format)
+
+    @display(description=_("state"))
+    def status(self, obj: Transfer) -> str:
+        return _badge(obj)
+
+    @display(description=_("progress"))
+    def progress(self, obj: Transfer) -> str:
+        return cells.bar(_share(obj))
+
+    @display(description=_("rows"))
+    def rows(self, obj: Transfer) -> str:
+        count = (obj.report or {}).get("rows")
+        return number_format(count) if count is not None else cells.NOTHING
+
+    @display(description=_("started"))
+    def at(self, obj: Transfer) -> str:
+        return cells.moment(obj.created_at)
+
+    @display(description=_("download"))
+    def download_link(self, obj: Transfer) -> str:
+        if not _can_download(obj):
+            return cells.NOTHING
+        url = reverse("admin:labeling_transfer_download", args=[obj.pk])
+        return format_html(
+            '<a class="tl-link" href="{}">{}</a>', url, gettext("Download")
+        )
+
+    # --- One of them --------------------------------------------------------------
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The progress while it runs, and what came of it."""
+        transfer = self._transfer(request, object_id)
+        request.current_app = self.admin_site.name
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "original": transfer,
+            "title": str(transfer),
+            **_shown(transfer),
+        }
+        template = "admin/labeling/transfer/page.html"
+        return TemplateResponse(request, template, context)
+
+    def live(self, request: HttpRequest, transfer_id: int) -> HttpResponse:
+        """The part that changes; asks for the whole page at a new state."""
+        transfer = self._transfer(request, transfer_id)
+        if request.GET.get("state") != transfer.state:
+            return HttpResponse(headers={"HX-Refresh": "true"})
+        template = "admin/labeling/transfer/live.html"
+        return render(request, template, _shown(transfer))
+
+    def cancel(self, request: HttpRequest, transfer_id: int) -> HttpResponse:
+        """Ends a waiting one at once, a running one within seconds."""
+        transfer = self._transfer(request, transfer_id)
+        try:
+            transfers.cancel(transfer, by=signed_in(request))
+        except transfers.WrongState as error:
+            messages.error(request, str(error))
+        return redirect("admin:labeling_transfer_change", transfer.pk)
+
+    def download(self, request: HttpRequest, transfer_id: int) -> FileResponse:
+        """The file of an export, for whoever manages its project."""
+        transfer = self._transfer(request, transfer_id)
+        if not _can_download(transfer):
+            raise Http404
+        try:
+            file = default_storage.open(transfer.stored_as)
+        except FileNotFoundError as error:
+            raise Http404 from error
+        return FileResponse(
+            file,
+            as_attachment=True,
+            filename=transfer.file_name,
+            content_type="application/octet-stream",
+        )
+
+    def _transfer(self, request: HttpRequest, transfer_id: int | str) -> Transfer:
+        """The transfer, if the person is a manager of its project.
+
+        Raises:
+            Http404: There is none, or the person is no member and need not know.
+            PermissionDenied: The person is a member, but no manager.
+        """
+        found = Transfer.objects.select_related("project", "by")
+        transfer = found.filter(pk=transfer_id).first()
+        if transfer is None or access.role_in(request.user, transfer.project) is None:
+            raise Http404
+        access.require(request.user, transfer.project, Role.MANAGER)
+        return transfer
+
+
+def format_name(kind: str) -> str:
+    """A format in words."""
+    if kind == exporting.FULL:
+        return gettext("JSONL with history")
+    return formats.NAMES.get(kind, kind)
+
+
+def _badge(transfer: Transfer) -> SafeString:
+    state = State(transfer.state)
+    return cells.badge(state.label, _KIND[state])
+
+
+def _can_download(transfer: Transfer) -> bool:
+    return (
+        transfer.kind == Transfer.Kind.EXPORT
+        and transfer.state == State.SUCCEEDED
+        and bool(transfer.stored_as)
+    )
+
+
+def _share(transfer: Transfer) -> float | None:
+    """From 0 to 1; None where nothing is known."""
+    if transfer.state == State.SUCCEEDED:
+        return 1.0
+    return min(1.0, transfer.done / transfer.total) if transfer.total else None
+
+
+def _shown(transfer: Transfer) -> dict[str, Any]:
+    """What the page and its live part show. One query, one look at RQ at most."""
+    report = transfer.report or {}
+    elapsed = report.get("elapsed_s") or 0
+    share = _share(transfer) or 0.0
+    rows = report.get("rows") or 0
+    is_import = transfer.kind == Transfer.Kind.IMPORT
+    is_open = transfer.state in (State.QUEUED, State.RUNNING)
+    shown: dict[str, Any] = {
+        "transfer": transfer,
+        "format_name": format_name(transfer.format),
+        "status": _badge(transfer),
+        "is_import": is_import,
+        "is_open": is_open,
+        "share": 100 * share,
+        "rows": rows,
+        "report": report,
+        "per_s": round(rows / elapsed) if elapsed and rows else None,
+        "took": duration(elapsed) if elapsed and not is_open else "",
+        "left": "",
+        "attempt": transfer.options.get("attempt", 1),
+        "cancelled_by": transfer.options.get("cancelled_by", ""),
+        "choices": _choices(transfer),
+        "is_waiting": transfer.state == State.QUEUED,
+        "can_download": _can_download(transfer),
+        "kept_until": (
+            transfer.finished_at + transfers.KEPT if transfer.finished_at else None
+        ),
+    }
+    if is_open and 0 < share < 1 and elapsed:
+        shown["left"] = duration(elapsed * (1 - share) / share)
+    if transfer.state == State.QUEUED:
+        shown["workers"] = transfers.workers()
+    if is_import and "bad_lines" in report:
+        shown |= exchange.report_tables(report)
+    return shown
+
+
+def _choices(transfer: Transfer) -> list[tuple[str, str]]:
+    """What was chosen at the start, in words."""
+    options = transfer.options
+    chosen: list[tuple[str, str]] = []
+    names = {
+        "state": gettext("State"),
+        "split": gettext("Split"),
+        "origin": gettext("Origin"),
+        "confidence": gettext("Confidence"),
+        "learned": gettext("Label learned"),
+        "text": gettext("Part of the text"),
+    }
+    for key, name in names.items():
+        if options.get(key):
+            chosen.append((name, str(options[key])))
+    if options.get("intent"):
+        code = Intent.objects.filter(pk=options["intent"]).values_list(
+            "code", flat=True
+        )
+        chosen.append((gettext("Gold intent"), code.first() or "–"))
+    if options.get("create_intents"):
+        chosen.append((gettext("Create intents for unknown labels"), gettext("Yes")))
+    return chosen
+
+
+def duration(seconds: float) -> str:
+    """Seconds as "12 s", "3 min" or "1 h 05 min"."""
+    whole = round(seconds)
+    if whole < 100:
+        return gettext("%d s") % whole
+    minutes = round(whole / 60)
+    if minutes < 60:
+        return gettext("%d min") % minutes
+    return gettext("%(hours)d h %(minutes)02d min") % {
+        "hours": minutes // 60,
+        "minutes": minutes % 60,
+    }

@@ -1,0 +1,15 @@
+"""RQ's entry points of labeling. They take ids, call one function, decide nothing."""
+
+
+def run_transfer(transfer_id: int) -> None:
+    """Runs an import or export."""
+    from labeling import transfers
+
+    transfers.run(transfer_id)
+
+
+def sweep_transfers() -> None:
+    """Takes up what crashed workers left; the scheduler calls it."""
+    from labeling import transfers
+
+    transfers.sweep()

@@ -1,0 +1,31 @@
+"""Imports and exports that a worker runs: start, cancel, run, sweep.
+
+Nothing here decides who may: callers check `access` first.
+"""
+
+from labeling.transfers.queueing import workers
+from labeling.transfers.running import as_json, run
+from labeling.transfers.starting import (
+    KEPT,
+    Stored,
+    WrongState,
+    cancel,
+    keep,
+    start_export,
+    start_import,
+)
+from labeling.transfers.sweeping import sweep
+
+__all__ = [
+    "KEPT",
+    "Stored",
+    "WrongState",
+    "as_json",
+    "cancel",
+    "keep",
+    "run",
+    "start_export",
+    "start_import",
+    "sweep",
+    "workers",
+]
