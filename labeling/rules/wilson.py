@@ -18,12 +18,13 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson(successes: int, n: int, *, z: float = Z_95) -> Interval:
+def wilson(successes: float, n: float, *, z: float = Z_95) -> Interval:
     """The score interval of a share.
 
     Args:
         successes: Cases that succeeded, 0 to n.
-        n: All cases, at least 1.
+        n: All cases, at least 1. Of weighted cases their effective number, which need
+            not be whole.
         z: Standard normal quantile of the wanted confidence.
 
     Raises:
