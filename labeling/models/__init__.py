@@ -2,6 +2,7 @@
 
 from labeling.models.access import ApiKey, Membership
 from labeling.models.annotation import Annotation, Lease, Queue
+from labeling.models.check import LabelCheck
 from labeling.models.dataset import Dataset, DatasetItem
 from labeling.models.history import BulkAction, LabelChange
 from labeling.models.intent import Intent, IntentAlias
@@ -23,6 +24,7 @@ __all__ = [
     "IntentAlias",
     "KeywordRule",
     "LabelChange",
+    "LabelCheck",
     "Lease",
     "Membership",
     "Project",

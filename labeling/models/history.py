@@ -135,6 +135,12 @@ class LabelChange(models.Model):
         ]
         indexes = [
             models.Index(fields=["question", "-id"], name="label_change_of_question"),
+            # Reviewers' reasons are counted; among a million changes they are few.
+            models.Index(
+                fields=["-id"],
+                condition=Q(kind="adjudication"),
+                name="label_change_adjudications",
+            ),
         ]
 
     def __str__(self) -> str:
