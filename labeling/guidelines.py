@@ -1,4 +1,4 @@
-"""Guidelines of a project: Markdown that may come from anybody, as safe HTML."""
+"""Guidelines of projects and intents: untrusted Markdown as safe HTML."""
 
 from functools import lru_cache
 
@@ -6,7 +6,7 @@ from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)
 def render(markdown: str) -> SafeString:
     """HTML of Markdown (CommonMark and tables).
 

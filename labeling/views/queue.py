@@ -1,50 +1,33 @@
-"""The queue page: one question at a time, answered by keyboard or touch.
+"""The queue page: one question at a time, the next two already there.
 
-`page` gives the whole page or, to htmx, the card alone. The other views take one step
-and answer with the next card; a step that fails answers with a notice that is shown
-beside the card, so that nothing chosen or typed is lost.
+`page` gives the whole page with the first cards; `next_cards` gives those that it still
+wants while its person answers. What they answer goes to `labeling.views.verdicts`.
 """
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, Concatenate
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import Any
 
 from django.contrib import admin
-from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
-from django.views.decorators.http import require_GET, require_POST
-from django_htmx.http import reswap, retarget
+from django.views.decorators.http import require_GET
 
-from labeling import access, guidelines, progress, queue
-from labeling.annotations import CannotUndo, InvalidVerdict
-from labeling.models import Annotation, Membership, Project, Question
-from labeling.queue import Claimed, StaleLease
-from labeling.taxonomy import UnknownIntent
-from labeling.views.card import Card, Step, intents_of
+from labeling import access, guidelines, labelset, progress, queue
+from labeling.labelset import LabelSet
+from labeling.models import LabelChange
+from labeling.queue import Claimed
+from labeling.views.card import Card, cards
+from labeling.views.choice import Choice
+from labeling.views.guard import Visit, for_annotators
+from labeling.views.step import number, numbers
 
-Page = Callable[Concatenate[HttpRequest, Project, ...], HttpResponse]
-
-
-def _for_annotators(view: Page) -> Callable[..., HttpResponse]:
-    """Signed in, and a member of the project with this slug; others get a 404."""
-
-    @wraps(view)
-    def guarded(request: HttpRequest, slug: str) -> HttpResponse:
-        if not request.user.is_authenticated:
-            if request.headers.get("HX-Request"):
-                return _notice(request, 401, "signed_out", "")
-            return redirect_to_login(request.get_full_path())
-        project = get_object_or_404(access.projects_for(request.user), slug=slug)
-        access.require(request.user, project, Membership.Role.ANNOTATOR)
-        return never_cache(view)(request, project)
-
-    return guarded
+HAND = 3
+"""Questions that a page holds: the one on screen and the next two."""
+_MAX_HEARTBEAT_S = 60
 
 
 @require_GET
@@ -67,139 +50,103 @@ def choose(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 @ensure_csrf_cookie
-@_for_annotators
-def page(request: HttpRequest, project: Project) -> HttpResponse:
-    """The queue of a project with the next question, claimed."""
-    if request.headers.get("HX-Request"):
-        return _next_card(request, project)
-    card = Card.of(project, _user(request), _claim(request, project))
+@for_annotators
+def page(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """The queue of a project with its first questions, claimed.
+
+    Cost: about 15 queries, and those of the cards.
+    """
+    labels = labelset.of(visit.project)
+    choice = Choice.read(request.GET, visit, labels)
     context = {
         **admin.site.each_context(request),
-        **_card_context(request, card),
-        "title": project.name,
-        "intents": [
-            {"code": one.code, "name": one.name, "description": one.description}
-            for one in intents_of(project).values()
-        ],
-        "guidelines": guidelines.render(project.guidelines),
-        "is_full_page": True,
+        **hand_context(request, visit, labels, deal(visit, labels, choice)),
+        "title": visit.project.name,
+        "choice": choice,
+        "progress": progress.of(visit.project, visit.user),
+        "labels": labels,
+        "intents": labels.search_list,
+        "guidelines": guidelines.render(visit.project.guidelines),
+        "heartbeat_s": heartbeat_s(visit),
+        "hand_size": HAND,
+        "reasons": LabelChange.Reason.choices,
     }
     return render(request, "labeling/queue.html", context)
 
 
-@require_POST
-@_for_annotators
-def submit(request: HttpRequest, project: Project) -> HttpResponse:
-    """Label the question on screen and show the next."""
-    step = Step.read(request.POST)
-    if step is None or not _is_of(project, step):
-        return _notice(request, 400, "broken", "")
-    if project.is_multi_intent and not step.intents and not step.is_none:
-        return _notice(
-            request, 422, "invalid", _("Choose an intent, or press 0 for none of them.")
+@require_GET
+@for_annotators
+def next_cards(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """`n` questions of the chosen queue, those that the page has (`have`) left out.
+
+    Cost: 7 queries, and those of the cards; no claim where `n` is 0.
+    """
+    labels = labelset.of(visit.project)
+    choice = Choice.read(request.GET, visit, labels)
+    wanted = min(number(request.GET.get("n")) or HAND, queue.MAX_CLAIM)
+    have = numbers(request.GET.get("have", ""))
+    hand = deal(visit, labels, choice, wanted=wanted, have=have)
+    context = hand_context(request, visit, labels, hand)
+    return render(request, "labeling/hand.html", context)
+
+
+@dataclass(frozen=True)
+class Hand:
+    """What a page gets: new cards, and what its person holds altogether."""
+
+    choice: Choice
+    cards: list[Card]
+    held: list[int]
+
+
+def deal(
+    visit: Visit,
+    labels: LabelSet,
+    choice: Choice,
+    *,
+    wanted: int = HAND,
+    have: Set[int] = frozenset(),
+) -> Hand:
+    """Claims up to `wanted` questions; makes cards of those that the page has not."""
+    claimed: list[Claimed] = []
+    if labels.intents and choice.is_complete:
+        claimed = queue.claim(
+            visit.project,
+            visit.user,
+            queue=choice.queue,
+            codes=choice.codes,
+            limit=wanted,
         )
-    try:
-        annotation = queue.submit(
-            step.question_id,
-            _user(request),
-            token=step.token,
-            intents=step.intents,
-            comment=step.comment,
-            time_spent_ms=step.time_spent_ms,
-        )
-    except StaleLease as error:
-        return _notice(request, 409, "lost", str(error))
-    except (UnknownIntent, InvalidVerdict) as error:
-        return _notice(request, 422, "invalid", str(error))
-    return _next_card(request, project, done=annotation)
-
-
-@require_POST
-@_for_annotators
-def skip(request: HttpRequest, project: Project) -> HttpResponse:
-    """Pass on the question on screen and show the next."""
-    step = Step.read(request.POST)
-    if step is None or not _is_of(project, step):
-        return _notice(request, 400, "broken", "")
-    try:
-        annotation = queue.skip(
-            step.question_id,
-            _user(request),
-            token=step.token,
-            reason=step.reason or step.comment,
-            time_spent_ms=step.time_spent_ms,
-        )
-    except StaleLease as error:
-        return _notice(request, 409, "lost", str(error))
-    return _next_card(request, project, done=annotation)
-
-
-@require_POST
-@_for_annotators
-def undo(request: HttpRequest, project: Project) -> HttpResponse:
-    """Take the latest verdict back and show its question."""
-    try:
-        claimed = queue.undo(project, _user(request))
-    except CannotUndo as error:
-        return _notice(request, 409, "cannot_undo", str(error))
-    card = Card.of(project, _user(request), claimed)
-    return render(
-        request, "labeling/card.html", {**_card_context(request, card), "undone": True}
+    fresh = [one for one in claimed if one.question.pk not in have]
+    return Hand(
+        choice,
+        cards(visit.project, visit.user, fresh, labels),
+        [one.question.pk for one in claimed],
     )
 
 
-@require_POST
-@_for_annotators
-def renew(request: HttpRequest, project: Project) -> HttpResponse:
-    """The card's heartbeat: keep the question for another lease."""
-    step = Step.read(request.POST)
-    if step is None or not _is_of(project, step):
-        return _notice(request, 400, "broken", "")
-    try:
-        queue.renew(step.question_id, _user(request), token=step.token)
-    except StaleLease as error:
-        return _notice(request, 409, "lost", str(error))
-    return HttpResponse(status=204)
-
-
-def _user(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # `_for_annotators` lets nobody else in
-    return request.user
-
-
-def _is_of(project: Project, step: Step) -> bool:
-    """Whether the step's question is the project's: a token alone opens no door."""
-    return Question.objects.filter(pk=step.question_id, project=project).exists()
-
-
-def _claim(request: HttpRequest, project: Project) -> Claimed | None:
-    return next(iter(queue.claim(project, _user(request))), None)
-
-
-def _card_context(request: HttpRequest, card: Card) -> dict[str, Any]:
-    role = access.role_in(request.user, card.project)
+def hand_context(
+    request: HttpRequest, visit: Visit, labels: LabelSet, hand: Hand
+) -> dict[str, Any]:
+    """What `labeling/hand.html` takes; two or three queries more on an empty hand."""
     context: dict[str, Any] = {
-        "card": card,
-        "is_manager": role == Membership.Role.MANAGER,
+        "hand": hand,
+        "project": visit.project,
+        "labels": labels,
+        "choice": hand.choice,
+        "is_manager": visit.is_manager,
     }
-    if card.claimed is None:
-        others = access.projects_for(request.user).exclude(pk=card.project.pk)
+    if not hand.held:
+        others = access.projects_for(request.user).exclude(pk=visit.project.pk)
         context["has_other_projects"] = others.exists()
+        counts = progress.open_counts([visit.project])
+        context["open"] = counts[visit.project.pk]
+        if not hand.choice.is_complete:
+            pairs = progress.confused_pairs(visit.project, labels)
+            context["pairs"] = pairs
     return context
 
 
-def _next_card(
-    request: HttpRequest, project: Project, *, done: Annotation | None = None
-) -> HttpResponse:
-    card = Card.of(project, _user(request), _claim(request, project))
-    context = {**_card_context(request, card), "done": done}
-    return render(request, "labeling/card.html", context)
-
-
-def _notice(request: HttpRequest, status: int, kind: str, why: str) -> HttpResponse:
-    """What went wrong and what to do; it leaves the card as it is."""
-    context = {"kind": kind, "why": why, "login_url": reverse("admin:login")}
-    response = render(request, "labeling/notice.html", context, status=status)
-    retarget(response, "#queue-notice")
-    reswap(response, "innerHTML")
-    return response
+def heartbeat_s(visit: Visit) -> int:
+    """Seconds between two renewals: several within one lease."""
+    return max(1, min(_MAX_HEARTBEAT_S, visit.project.lease_s // 4))

@@ -9,10 +9,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from labeling import guidelines, progress, queue
+from labeling import guidelines, labelset, progress, queue
 from labeling.models import Annotation, IntentAlias, Lease, Question
 from labeling.suggestions import suggest
-from labeling.views.card import intents_of
 from tests.makers import (
     make_intent,
     make_labelled,
@@ -23,10 +22,16 @@ from tests.makers import (
 
 pytestmark = pytest.mark.django_db
 
+SCRIPT = {"X-Tuneloop": "queue"}
+STEPS = ["submit", "adjudicate", "skip", "undo", "renew", "leave"]
+READS = ["next", "queues", "history", "guideline", "intents"]
+
 
 @pytest.fixture
 def project():
-    return make_project(name="Factory", guidelines="**Mind** the *time*.")
+    return make_project(
+        name="Factory", guidelines="**Mind** the *time*.", audit_share=0.0
+    )
 
 
 @pytest.fixture
@@ -54,64 +59,103 @@ def address(project, step=""):
     return reverse("labeling:queue", args=[project.slug]) + step
 
 
-def card(response):
-    """The hidden fields of the card in an answer."""
+def open_question(project, text=None, **values):
+    return make_question(project, text, **{"split": "train", **values})
+
+
+def cards(response):
+    """Question and token of each card in an answer, in their order."""
     html = response.content.decode()
-    return {
-        name: re.search(rf'name="{name}" value="(\d+)"', html)[1]
-        for name in ("question", "token")
-    }
+    return re.findall(r'data-card data-question="(\d+)" data-token="(\d+)"', html)
+
+
+def card(response):
+    """What the form of the first card names."""
+    question, token = cards(response)[0]
+    return {"question": question, "token": token}
 
 
 def send(browser, project, step, **fields):
-    return browser.post(address(project, step), fields, headers={"HX-Request": "true"})
+    return browser.post(address(project, step), fields, headers=SCRIPT)
+
+
+def get(browser, project, step="", **query):
+    return browser.get(address(project, step), query, headers=SCRIPT)
 
 
 # --- The page ---------------------------------------------------------------------
 
 
 def test_the_page_shows_a_question_with_all_there_is_to_know(browser, project, pay):
-    make_question(
+    stock = make_intent(project, "stock", name="库存")
+    open_question(
         project,
-        "<b>怎么付款</b>",
+        "<b>怎么付款 PAY</b>",
         occurrences=1234,
         predicted=[{"code": "pay", "confidence": 0.42}],
         confidence=0.42,
         predicted_by="7",
+        method="fused",
+        is_conflict=True,
+        trace={
+            "model": [
+                {"code": "pay", "confidence": 0.61},
+                {"code": "stock", "confidence": 0.3},
+                {"code": "vanished", "confidence": 0.09},
+            ],
+            "rules": [{"code": "stock", "pattern": "付款", "confidence": 0.9}],
+            "llm": "stock",
+        },
     )
     html = browser.get(address(project)).content.decode()
-    assert "&lt;b&gt;怎么付款&lt;/b&gt;" in html
-    assert "<b>怎么付款" not in html
+    assert "&lt;b&gt;怎么<mark>付款</mark> PAY&lt;/b&gt;" in html
+    assert "<b>怎么" not in html
     assert "1,234 times" in html
     assert "version 7 says" in html
     assert "42 %" in html
     assert "tl-bar-low" in html
     assert "<strong>Mind</strong>" in html
     assert 'data-code="pay" data-key="1"' in html
+    assert f'data-code="{stock.code}" data-key="2"' in html
+    assert "rules against model" in html
+    assert "Model, version 7" in html
+    assert "61 %" in html
+    assert "LLM" in html
+    assert "vanished" not in html
     assert 'id="queue-intents"' in html
     assert 'id="nav-sidebar"' in html or "sidebar" in html
 
 
-def test_a_reload_shows_the_same_question(browser, project, pay):
-    make_question(project), make_question(project)
-    assert card(browser.get(address(project))) == card(browser.get(address(project)))
-
-
-def test_htmx_gets_the_card_alone(browser, project, pay):
-    make_question(project)
-    response = browser.get(address(project), headers={"HX-Request": "true"})
+def test_the_page_holds_the_next_two_hidden(browser, project, pay):
+    for n in range(5):
+        open_question(project, f"question {n}", priority=9 - n)
+    response = browser.get(address(project))
     html = response.content.decode()
-    assert html.strip().startswith('<section id="queue-card"')
+    assert [f"question {n}" in html for n in range(5)] == [True] * 3 + [False] * 2
+    assert len(re.findall(r"data-card [^>]*hidden>", html)) == 3
+    assert Lease.objects.count() == 3
+    assert cards(browser.get(address(project))) == cards(response)
+
+
+def test_next_gives_what_the_page_has_not(browser, project, pay):
+    made = [open_question(project, priority=9 - n).pk for n in range(5)]
+    first = cards(browser.get(address(project)))
+    response = get(browser, project, "next", n=4, have=f"{made[0]},{made[1]},x")
+    assert [int(pk) for pk, _token in cards(response)] == [made[2], made[3]]
+    assert cards(response)[0] == first[2]
+    html = response.content.decode()
+    assert html.strip().startswith("<div data-hand")
     assert "<html" not in html
+    assert re.fullmatch(r"app;dur=\d+\.\d", response["Server-Timing"])
 
 
 def test_nobody_caches_a_page_with_a_lease(browser, project):
     assert "no-store" in browser.get(address(project))["Cache-Control"]
 
 
-@pytest.mark.parametrize("step", ["", "submit", "skip", "undo", "renew"])
+@pytest.mark.parametrize("step", ["", *STEPS, *READS])
 def test_who_has_no_business_here(project, step):
-    method = "post" if step else "get"
+    method = "post" if step in STEPS else "get"
     stranger, elsewhere = make_person("out"), make_person("bob", make_project())
     for client, status in (
         (sign_in(stranger), 404),
@@ -122,10 +166,9 @@ def test_who_has_no_business_here(project, step):
     assert Client().get("/label/").status_code == 302
 
 
-def test_htmx_without_a_session_is_told_and_not_sent_to_the_login_page(project):
-    response = Client().post(address(project, "submit"), headers={"HX-Request": "true"})
+def test_a_script_without_a_session_is_told_and_not_sent_to_the_login_page(project):
+    response = Client().post(address(project, "submit"), headers=SCRIPT)
     assert response.status_code == 401
-    assert response["HX-Retarget"] == "#queue-notice"
     assert b"signed out" in response.content
 
 
@@ -134,11 +177,14 @@ def test_a_step_without_a_csrf_token_is_refused(ann, project):
     assert client.get(address(project)).cookies["csrftoken"].value
     assert client.post(address(project, "undo")).status_code == 403
     token = client.cookies["csrftoken"].value
-    headers = {"X-CSRFToken": token, "HX-Request": "true"}
+    headers = {"X-CSRFToken": token, **SCRIPT}
     assert client.post(address(project, "undo"), headers=headers).status_code == 409
+    # A beacon can't set a header.
+    form = {"csrfmiddlewaretoken": token}
+    assert client.post(address(project, "leave"), form).status_code == 204
 
 
-@pytest.mark.parametrize("step", ["submit", "skip", "undo", "renew"])
+@pytest.mark.parametrize("step", STEPS)
 def test_a_step_is_a_post(browser, project, step):
     assert browser.get(address(project, step)).status_code == 405
 
@@ -146,9 +192,8 @@ def test_a_step_is_a_post(browser, project, step):
 # --- Answering --------------------------------------------------------------------
 
 
-def test_submit_saves_and_shows_the_next(browser, ann, project, pay):
-    first = make_question(project, "first", priority=2)
-    make_question(project, "second")
+def test_submit_saves(browser, ann, project, pay):
+    first = open_question(project, "first", priority=2)
     fields = card(browser.get(address(project)))
     response = send(
         browser,
@@ -159,38 +204,37 @@ def test_submit_saves_and_shows_the_next(browser, ann, project, pay):
         comment=" sure ",
         time_spent_ms="1500",
     )
-    assert response.status_code == 200
-    html = response.content.decode()
-    assert "second" in html
-    assert "<b>1</b> labelled today" in html
+    assert response.status_code == 204
+    assert response["Server-Timing"].startswith("app;dur=")
     annotation = Annotation.objects.get()
     assert (annotation.question, annotation.annotator) == (first, ann)
     assert (annotation.comment, annotation.time_spent_ms) == ("sure", 1500)
+    assert (annotation.queue, annotation.is_blind) == ("priority", False)
 
 
-def test_the_last_answer_leads_to_an_empty_page(browser, project, pay):
-    make_question(project)
-    fields = card(browser.get(address(project)))
-    response = send(browser, project, "submit", **fields, intent="pay")
-    assert b"All questions are answered" in response.content
+def test_nothing_left_is_an_empty_hand(browser, project, pay):
+    open_question(project)
+    page = browser.get(address(project))
+    assert b"data-empty" not in page.content
+    send(browser, project, "submit", **card(page), intent="pay")
+    assert b"All questions are answered" in get(browser, project, "next").content
 
 
 def test_a_lost_lease_answers_409_with_what_to_do(browser, project, pay):
-    make_question(project)
+    open_question(project)
     fields = card(browser.get(address(project)))
     Lease.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     queue.claim(project, make_person("rex", project))
-    for step in ("submit", "skip", "renew"):
+    for step in ("submit", "skip"):
         response = send(browser, project, step, **fields, intent="pay")
         assert response.status_code == 409
-        assert response["HX-Retarget"] == "#queue-notice"
         assert b"Somebody else has taken" in response.content
         assert b'data-action="next"' in response.content
     assert not Annotation.objects.exists()
 
 
 def test_an_intent_that_retired_meanwhile(browser, project, pay):
-    make_question(project)
+    open_question(project)
     fields = card(browser.get(address(project)))
     type(pay).objects.update(retired_at=timezone.now())
     response = send(browser, project, "submit", **fields, intent="pay")
@@ -210,25 +254,35 @@ def test_an_intent_that_retired_meanwhile(browser, project, pay):
     ],
 )
 def test_a_form_that_no_card_sends(browser, project, fields):
-    for step in ("submit", "skip", "renew"):
+    for step in ("submit", "skip"):
         assert send(browser, project, step, **fields).status_code == 400
+
+
+@pytest.mark.parametrize("held", ["x", "1", "1:", ":1", "1:2:3x", ["1:1"] * 1 + ["y"]])
+def test_a_heartbeat_that_no_page_sends(browser, project, held):
+    for step in ("renew", "leave"):
+        assert send(browser, project, step, held=held).status_code in (400, 204)
+        assert send(browser, project, step, held=["1:1", held[0]]).status_code == 400
 
 
 def test_another_projects_question_is_refused_even_with_its_token(
     browser, ann, project, pay
 ):
-    other = make_project()
+    other = make_project(audit_share=0.0)
     make_intent(other, "pay")
-    question = make_question(other)
+    question = open_question(other)
     [held] = queue.claim(other, ann)
     fields = {"question": question.pk, "token": held.token, "intent": "pay"}
-    for step in ("submit", "skip", "renew"):
+    for step in ("submit", "skip"):
         assert send(browser, project, step, **fields).status_code == 400
+    pair = f"{question.pk}:{held.token}"
+    for step in ("renew", "leave"):
+        assert send(browser, project, step, held=pair).status_code == 400
     assert not Annotation.objects.exists()
 
 
 def test_what_is_typed_is_cut_and_cleaned(browser, project, pay):
-    make_question(project)
+    open_question(project)
     fields = card(browser.get(address(project)))
     text = "a\0b" + "x" * 3000
     send(browser, project, "submit", **fields, intent="pay", comment=text)
@@ -236,16 +290,16 @@ def test_what_is_typed_is_cut_and_cleaned(browser, project, pay):
 
 
 def test_skip_with_a_reason(browser, project, pay):
-    question = make_question(project)
+    question = open_question(project)
     fields = card(browser.get(address(project)))
-    send(browser, project, "skip", **fields, reason="unclear")
-    assert Annotation.objects.get().comment == "unclear"
+    assert send(browser, project, "skip", **fields, reason="no").status_code == 204
+    assert Annotation.objects.get().comment == "no"
     question.refresh_from_db()
     assert question.state == "skipped"
 
 
 def test_undo_brings_the_question_back_with_its_comment(browser, project, pay):
-    question = make_question(project)
+    question = open_question(project)
     fields = card(browser.get(address(project)))
     send(browser, project, "submit", **fields, intent="pay", comment="hm")
     response = send(browser, project, "undo")
@@ -257,25 +311,35 @@ def test_undo_brings_the_question_back_with_its_comment(browser, project, pay):
     assert b"nothing to take back" in response.content
 
 
-def test_the_heartbeat_renews(browser, project, pay):
-    make_question(project)
-    fields = card(browser.get(address(project)))
+def test_one_heartbeat_renews_all_and_says_what_is_held(browser, ann, project, pay):
+    for _n in range(3):
+        open_question(project)
+    held = cards(browser.get(address(project)))
     soon = timezone.now() + timedelta(seconds=3)
     Lease.objects.update(expires_at=soon)
-    assert send(browser, project, "renew", **fields).status_code == 204
-    assert Lease.objects.get().expires_at > soon
+    Lease.objects.filter(question=held[1][0]).delete()
+    pairs = [f"{pk}:{token}" for pk, token in held]
+    answer = send(browser, project, "renew", held=pairs).json()
+    assert answer["held"] == sorted([int(held[0][0]), int(held[2][0])])
+    assert (answer["done"], answer["open"], answer["more"]) == (0, 3, False)
+    assert Lease.objects.filter(expires_at__gt=soon).count() == 2
+    send(browser, project, "leave", held=pairs)
+    assert not Lease.objects.filter(
+        expires_at__gt=timezone.now() + timedelta(seconds=20)
+    ).exists()
 
 
 def test_several_intents(browser, project, pay):
     make_intent(project, "stock")
     type(project).objects.update(is_multi_intent=True)
-    make_question(project, priority=2), make_question(project)
-    fields = card(browser.get(address(project)))
-    response = send(browser, project, "submit", **fields)
-    assert response.status_code == 422
-    response = send(browser, project, "submit", **fields, intent=["pay", "stock"])
+    open_question(project, priority=2), open_question(project)
+    page = browser.get(address(project))
+    (first, token), (second, other) = cards(page)
+    fields = {"question": first, "token": token}
+    assert send(browser, project, "submit", **fields).status_code == 422
+    send(browser, project, "submit", **fields, intent=["pay", "stock"])
     assert Annotation.objects.get().intents.count() == 2
-    send(browser, project, "submit", **card(response), none="1")
+    send(browser, project, "submit", question=second, token=other, none="1")
     assert Annotation.objects.latest("id").intents.count() == 0
 
 
@@ -297,7 +361,7 @@ def test_empty_pages_say_what_to_do(project):
     assert b"Another project" not in html
     make_person("ann", make_project())
     assert b"Another project" in sign_in(ann).get(address(project)).content
-    make_question(project)
+    open_question(project)
     queue.claim(project, mia)
     assert b"with other annotators" in sign_in(ann).get(address(project)).content
 
@@ -308,7 +372,7 @@ def test_the_chooser_lists_my_projects_with_what_is_open(browser, project, ann):
     make_person("ann", second)
     make_project(name="Secret")
     for _n in range(3):
-        make_question(second)
+        open_question(second)
     html = browser.get("/label/").content.decode()
     assert html.index("Bakery") < html.index("Factory")
     assert "Secret" not in html
@@ -328,11 +392,11 @@ def test_nobody_without_a_project_is_left_alone():
 def test_open_questions_are_counted_up_to_a_bound(monkeypatch, project, ann):
     monkeypatch.setattr(progress, "COUNT_AT_MOST", 3)
     for _n in range(3):
-        make_question(project)
-    make_question(project, state=Question.State.SKIPPED)
+        open_question(project)
+    open_question(project, state=Question.State.SKIPPED)
     count = progress.open_counts([project])[project.pk]
     assert (count.shown, count.is_more) == (3, False)
-    make_question(project), make_question(project)
+    open_question(project), open_question(project)
     count = progress.open_counts([project])[project.pk]
     assert (count.shown, count.is_more) == (3, True)
     assert progress.open_counts([]) == {}
@@ -341,10 +405,10 @@ def test_open_questions_are_counted_up_to_a_bound(monkeypatch, project, ann):
 def test_done_today_is_mine_and_of_today(project, ann, pay):
     rex = make_person("rex", project)
     for person in (ann, ann, rex):
-        make_question(project)
+        open_question(project)
         [held] = queue.claim(project, person)
         queue.submit(held.question.pk, person, token=held.token, intents=["pay"])
-    make_question(project)
+    open_question(project)
     [held] = queue.claim(project, ann)
     queue.skip(held.question.pk, ann, token=held.token)
     assert progress.of(project, ann).done_today == 2
@@ -370,7 +434,7 @@ def test_suggestions_are_the_prediction_then_the_most_used_then_the_rest(project
             {"code": "gone", "confidence": 0.05},
         ],
     )
-    found = suggest(project, question, intents_of(project))
+    found = suggest(project, question, labelset.of(project))
     assert [(s.key, s.intent, s.confidence) for s in found] == [
         (1, d, 0.5),
         (2, a, 0.2),
@@ -381,7 +445,7 @@ def test_suggestions_are_the_prediction_then_the_most_used_then_the_rest(project
 
 def test_the_fallback_has_a_key_of_its_own_unless_predicted(project, pay):
     none = make_intent(project, "none", is_fallback=True)
-    intents = intents_of(project)
+    intents = labelset.of(project)
     found = suggest(project, make_question(project), intents)
     assert [s.intent for s in found] == [pay]
     predicted = [{"code": "none", "confidence": 0.4}]
@@ -395,7 +459,7 @@ def test_the_fallback_has_a_key_of_its_own_unless_predicted(project, pay):
 def test_there_are_nine_suggestions_at_most(project):
     for n in range(12):
         make_intent(project, f"i{n:02}")
-    found = suggest(project, make_question(project), intents_of(project))
+    found = suggest(project, make_question(project), labelset.of(project))
     assert [s.intent.code for s in found] == [f"i{n:02}" for n in range(9)]
 
 
@@ -424,7 +488,13 @@ def test_a_step_costs_a_bounded_number_of_queries(
     for n in range(20):
         make_intent(project)
         make_labelled(project, pay)
-        make_question(project, predicted=[{"code": "pay", "confidence": n / 20}])
-    fields = card(browser.get(address(project)))
-    with django_assert_max_num_queries(50):
-        send(browser, project, "submit", **fields, intent="pay")
+        open_question(project, predicted=[{"code": "pay", "confidence": n / 20}])
+    page = browser.get(address(project))
+    with django_assert_max_num_queries(30):
+        send(browser, project, "submit", **card(page), intent="pay")
+    have = ",".join(pk for pk, _token in cards(page)[1:])
+    with django_assert_max_num_queries(18):
+        get(browser, project, "next", n=3, have=have)
+    pairs = [f"{pk}:{token}" for pk, token in cards(page)[1:]]
+    with django_assert_max_num_queries(8):
+        send(browser, project, "renew", held=pairs)

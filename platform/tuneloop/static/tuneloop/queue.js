@@ -1,357 +1,201 @@
-// The queue page's keyboard, search and heartbeat. htmx sends and swaps the cards;
-// what was chosen or typed lives in the card's form until the server has it. Cards are
-// swapped with settle:0ms: htmx wires a card up when it settles, and a key must not fall
-// into the moment before.
-(() => {
-    "use strict";
+// The queue page. A verdict is taken at once: the next card is on the page already, and
+// the answer goes to the outbox, which sends it in the background.
 
-    const queue = document.getElementById("queue");
-    const notice = document.getElementById("queue-notice");
-    const keys = document.getElementById("queue-keys");
-    const intents = JSON.parse(document.getElementById("queue-intents").textContent);
-    const shown = new Map(intents.map((one) => [one.code, one.name || one.code]));
-    const MAX_FOUND = 50;
-    const IDLE_MS = 10 * 60 * 1000; // a forgotten tab must not hold its question
+import { Deck } from "./queue/deck.js";
+import { hold } from "./queue/holding.js";
+import { listen } from "./queue/keys.js";
+import { Outbox } from "./queue/outbox.js";
+import * as panels from "./queue/panels.js";
+import { Picker, follow } from "./queue/picker.js";
+import { ask, noticeIn, queue, told } from "./queue/server.js";
 
-    const $ = (selector) => queue.querySelector(selector);
-    const card = () => document.getElementById("queue-card");
-    const form = () => document.getElementById("queue-form");
-    const isMulti = () => "multi" in card().dataset;
-    const isBusy = () => card().classList.contains("htmx-request");
+const NOTICE_MS = 6000; // why nothing was taken back
+const CALM_MS = 600; // a card that comes back unasked takes no key meant for another
 
-    let chosen = new Set();
-    let shownAt = performance.now();
-    let isLost = false;
-    let kept = null; // what was on a card whose lease was lost
-    let found = [];
-    let active = -1;
+const notice = document.getElementById("queue-notice");
+const sent = queue.querySelector("[data-sent]");
+let trouble = ""; // a notice of the outbox, whatever card is on screen
+let calmUntil = 0;
 
-    // --- Choosing ---------------------------------------------------------------
+const outbox = new Outbox({
+    onChange(state, problem) {
+        trouble = problem;
+        say(state);
+        showNotice();
+    },
+    onSaved() {
+        if (!deck.current) deck.refill();
+    },
+    onRefused(card, why, isLost) {
+        card.notice = why;
+        card.isLost = isLost;
+        calmUntil = performance.now() + CALM_MS;
+        deck.putFirst(card);
+        if (isLost) deck.refill(); // hands it out again, if nobody else took it
+    },
+});
+const picker = new Picker({ onPick: choose, onLook: panels.look });
+const deck = new Deck(document.getElementById("queue-stage"), outbox, {
+    onShow(card) {
+        picker.use(card);
+        showNotice(card);
+        const best = card?.$("[data-key]")?.dataset.code;
+        panels.look(card?.isBlind ? "" : best);
+    },
+    async onLabelSet(key) {
+        if (key === queue.dataset.labelSet) return;
+        queue.dataset.labelSet = key;
+        panels.forget();
+        await follow(key);
+    },
+});
 
-    function paint() {
-        for (const pick of queue.querySelectorAll("[data-code]")) {
-            pick.setAttribute("aria-pressed", String(chosen.has(pick.dataset.code)));
+function showNotice(card = deck?.current) {
+    const html = card?.notice || trouble;
+    if (notice.dataset.shown === html) return;
+    notice.dataset.shown = html;
+    notice.innerHTML = html;
+}
+
+function say(state) {
+    sent.hidden = !state && !sent.querySelector("[data-sent-text]").textContent;
+    const badge = sent.querySelector("[data-sent-state]");
+    badge.textContent = sent.dataset[state] ?? "";
+    badge.hidden = !badge.textContent;
+    badge.className = `tl-badge ${{ saved: "tl-good", unsaved: "tl-bad" }[state] ?? ""}`;
+}
+
+function sayWhat(card, words) {
+    sent.hidden = false;
+    sent.querySelector("[data-sent-text]").textContent = card.words;
+    const code = sent.querySelector("[data-sent-code]");
+    code.textContent = words;
+    code.hidden = !words;
+}
+
+function count(step) {
+    const done = queue.querySelector("[data-done]");
+    done.textContent = String(Math.max(0, Number(done.textContent) + step));
+}
+
+// --- What a person does -------------------------------------------------------------
+
+function choose(code) {
+    const card = deck.current;
+    if (!card || card.isLost) return;
+    if (card.notice === told("choose")) card.notice = "";
+    card.toggle(code);
+    showNotice();
+    panels.look(code);
+    if (!card.waits) save();
+}
+
+// Gives the verdict on the card on screen; the next card is there before this returns.
+function give(step, words) {
+    const start = performance.now();
+    const card = deck.current;
+    card.notice = "";
+    sayWhat(card, words);
+    const { duplicates } = card;
+    outbox.add(card, step);
+    deck.next(duplicates);
+    requestAnimationFrame(() => setTimeout(() => {
+        performance.measure("queue-gap", { start, end: performance.now() });
+    }));
+    if (step !== "skip") count(1);
+}
+
+function save(reason = "") {
+    const card = deck.current;
+    if (!card || card.isLost) return;
+    if (!card.chosen.size && !card.isNone) {
+        if (card.waits) {
+            card.notice = told("choose");
+            showNotice();
         }
-        const fields = $("[data-chosen]");
-        fields.replaceChildren(...[...chosen].map((code) => {
-            const field = document.createElement("input");
-            field.type = "hidden";
-            field.name = "intent";
-            field.value = code;
-            return field;
-        }));
-        const chips = $("[data-chips]");
-        chips.hidden = chosen.size === 0;
-        chips.replaceChildren(...[...chosen].map((code) => {
-            const chip = document.createElement("button");
-            chip.type = "button";
-            chip.className = "tl-queue-chip";
-            chip.dataset.drop = code;
-            chip.title = chips.dataset.drop;
-            chip.textContent = shown.get(code) || code;
-            return chip;
-        }));
+        return;
     }
+    card.reason = reason;
+    give(card.isReview ? "adjudicate" : "submit", [...card.chosen].join(", ") || sent.dataset.none);
+}
 
-    function choose(code) {
-        if (!form() || isBusy()) return;
-        if (isMulti()) {
-            if (!chosen.delete(code)) chosen.add(code);
-            paint();
+function none() {
+    const card = deck.current;
+    if (!card || card.isLost) return;
+    if (card.picksMany) {
+        card.chooseNone();
+        if (!card.isReview) save();
+    } else if (queue.dataset.fallback) {
+        choose(queue.dataset.fallback);
+    }
+}
+
+function skip() {
+    const card = deck.current;
+    if (!card || card.isLost) return;
+    const row = card.$("[data-reason-row]");
+    if (row.hidden) {
+        row.hidden = false;
+        card.$("[data-reason]").focus();
+    } else {
+        card.reason = "";
+        give("skip", sent.dataset.skipped);
+    }
+}
+
+function next() {
+    calmUntil = 0;
+    if (deck.current?.isLost) deck.giveUp();
+}
+
+let undoing = Promise.resolve();
+
+// One step back for each call, in turn, and only after all verdicts are with the server.
+function undo() {
+    say("undoing");
+    sent.hidden = false;
+    undoing = undoing.then(async () => {
+        await outbox.idle();
+        const { status, text } = await ask("undo", new FormData()).catch(() => ({ status: 0, text: "" }));
+        say("");
+        if (status === 200 && text.includes("data-hand")) {
+            trouble = "";
+            sent.hidden = true;
+            deck.undone(text);
+            count(-1);
         } else {
-            chosen = new Set([code]);
-            paint();
-            save();
+            trouble = noticeIn(text, status ? "broken" : "offline");
+            const said = trouble;
+            setTimeout(() => {
+                if (trouble === said) trouble = "";
+                showNotice();
+            }, NOTICE_MS);
+            deck.refill();
         }
-    }
-
-    function save({ none = false } = {}) {
-        if (!form() || isBusy() || isLost) return;
-        form().elements.time_spent_ms.value = Math.round(performance.now() - shownAt);
-        if (none) {
-            chosen = new Set();
-            paint();
-            const field = document.createElement("input");
-            field.type = "hidden";
-            field.name = "none";
-            field.value = "1";
-            $("[data-chosen]").append(field);
-        }
-        htmx.trigger(form(), "submit");
-    }
-
-    function none() {
-        if (!form()) return;
-        if (isMulti()) save({ none: true });
-        else if (card().dataset.fallback) choose(card().dataset.fallback);
-    }
-
-    function askReason() {
-        if (!form() || isBusy()) return;
-        const reason = $(".tl-queue-reason");
-        if (reason.hidden) {
-            reason.hidden = false;
-            document.getElementById("queue-reason").focus();
-        } else {
-            skip();
-        }
-    }
-
-    function skip() {
-        if (isBusy() || isLost) return;
-        form().elements.time_spent_ms.value = Math.round(performance.now() - shownAt);
-        htmx.trigger($("[data-action=skip]"), "skip");
-    }
-
-    function next() {
-        if (isBusy()) return;
-        htmx.trigger(document.getElementById("queue-next"), "next");
-    }
-
-    // --- Search -----------------------------------------------------------------
-
-    // 0 best; null where nothing matches.
-    function rank(intent, words) {
-        const code = intent.code.toLowerCase();
-        const name = intent.name.toLowerCase();
-        const all = `${code} ${name} ${intent.description.toLowerCase()}`;
-        if (!words.every((word) => all.includes(word))) return null;
-        const first = words[0];
-        if (code === first || name === first) return 0;
-        if (code.startsWith(first) || name.startsWith(first)) return 1;
-        if (code.includes(first) || name.includes(first)) return 2;
-        return 3;
-    }
-
-    function search() {
-        const input = document.getElementById("queue-search");
-        const words = input.value.toLowerCase().normalize("NFKC").split(/\s+/).filter(Boolean);
-        found = intents
-            .map((intent) => [words.length ? rank(intent, words) : 0, intent])
-            .filter(([place]) => place !== null)
-            .sort(([a], [b]) => a - b)
-            .slice(0, MAX_FOUND)
-            .map(([, intent]) => intent);
-        active = words.length && found.length ? 0 : -1;
-        paintFound();
-    }
-
-    function paintFound() {
-        const input = document.getElementById("queue-search");
-        const list = document.getElementById("queue-found");
-        list.hidden = false;
-        input.setAttribute("aria-expanded", "true");
-        list.replaceChildren(...found.map((intent, place) => {
-            const item = document.createElement("li");
-            item.id = `queue-found-${place}`;
-            item.role = "option";
-            item.dataset.code = intent.code;
-            item.setAttribute("aria-selected", String(place === active));
-            const name = document.createElement("span");
-            name.className = "tl-queue-pick-name";
-            name.textContent = intent.name || intent.code;
-            const code = document.createElement("span");
-            code.className = "tl-queue-pick-code";
-            code.textContent = intent.code;
-            const description = document.createElement("span");
-            description.className = "tl-queue-found-description";
-            description.textContent = intent.description;
-            item.append(name, code, description);
-            return item;
-        }));
-        if (!found.length) {
-            const nothing = document.createElement("li");
-            nothing.className = "tl-quiet";
-            nothing.textContent = list.dataset.nothing;
-            list.append(nothing);
-        }
-        input.setAttribute("aria-activedescendant", active < 0 ? "" : `queue-found-${active}`);
-        list.children[active]?.scrollIntoView({ block: "nearest" });
-    }
-
-    function closeSearch({ clear = true } = {}) {
-        const input = document.getElementById("queue-search");
-        if (!input) return;
-        if (clear) {
-            input.value = "";
-            found = [];
-            active = -1;
-        }
-        document.getElementById("queue-found").hidden = true;
-        input.setAttribute("aria-expanded", "false");
-    }
-
-    function searchKey(event) {
-        if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-            event.preventDefault();
-            if (!found.length) return;
-            const step = event.key === "ArrowDown" ? 1 : -1;
-            active = (active + step + found.length + (active < 0 && step < 0 ? 1 : 0)) % found.length;
-            paintFound();
-        } else if (event.key === "Enter") {
-            event.preventDefault();
-            const intent = found[active];
-            if (intent) {
-                closeSearch();
-                choose(intent.code);
-                if (!isMulti()) event.target.blur();
-            } else if (!event.target.value && chosen.size) {
-                save();
-            }
-        }
-    }
-
-    // --- Keys and clicks ----------------------------------------------------------
-
-    const ACTIONS = {
-        keys: () => keys.showModal(),
-        save: () => save(),
-        none,
-        skip: askReason,
-        next,
-    };
-
-    function pageKey(event) {
-        const key = event.key.toLowerCase();
-        if (/^[1-9]$/.test(key)) {
-            const pick = $(`[data-key="${key}"]`);
-            if (pick) choose(pick.dataset.code);
-        } else if (key === "0") none();
-        else if (key === "enter") {
-            if (event.target.closest("button, a, summary")) return; // it has its own
-            if (isMulti() || chosen.size) save();
-        } else if (key === "/") document.getElementById("queue-search")?.focus();
-        else if (key === "c") document.getElementById("queue-comment")?.focus();
-        else if (key === "s") askReason();
-        else if (key === "u") $("[data-action=undo]")?.click();
-        else if (key === "n" && isLost) next();
-        else if (key === "?") keys.showModal();
-        else return;
-        event.preventDefault();
-    }
-
-    document.addEventListener("keydown", (event) => {
-        // An input method's own keys: Enter there picks a word.
-        if (event.isComposing || event.keyCode === 229) return;
-        if (event.ctrlKey || event.metaKey || event.altKey || keys.open) return;
-        const field = event.target.closest?.("input, textarea, select, [contenteditable]");
-        if (!field) return pageKey(event);
-        if (!queue.contains(field)) return;
-        if (event.key === "Escape") {
-            if (field.id === "queue-search") closeSearch();
-            if (field.id === "queue-reason") $(".tl-queue-reason").hidden = true;
-            field.blur();
-        } else if (field.id === "queue-search") searchKey(event);
-        else if (field.id === "queue-reason" && event.key === "Enter") {
-            event.preventDefault();
-            skip();
-        } else if (field.id === "queue-comment" && event.key === "Enter" && !event.shiftKey) {
-            event.preventDefault();
-            field.blur(); // back to the keys 1 to 9
-        }
+        showNotice();
     });
+}
 
-    document.addEventListener("click", (event) => {
-        const action = event.target.closest("[data-action]");
-        if (action && ACTIONS[action.dataset.action]) ACTIONS[action.dataset.action]();
-        const chip = event.target.closest(".tl-queue-chip");
-        if (chip) {
-            chosen.delete(chip.dataset.drop);
-            paint();
-        }
-        const pick = event.target.closest("#queue [data-code]");
-        if (pick) {
-            closeSearch();
-            choose(pick.dataset.code);
-        }
-        if (!event.target.closest(".tl-queue-search")) closeSearch({ clear: false });
-    });
-    queue.addEventListener("input", (event) => {
-        if (event.target.id === "queue-search") search();
-    });
-    queue.addEventListener("focusin", (event) => {
-        if (event.target.id === "queue-search") search();
-    });
+const actions = {
+    choose,
+    save,
+    none,
+    skip,
+    undo,
+    next,
+    retry: () => outbox.retry(),
+    duplicates: () => deck.current?.toggleDuplicates(),
+    drop: (code) => deck.current?.drop(code),
+    keys: panels.showKeys,
+    queues: panels.showQueues,
+    history: () => deck.current && panels.showHistory(deck.current),
+    isCalm: () => performance.now() >= calmUntil,
+    areDialogsOpen: panels.isOpen,
+    look: panels.look,
+};
 
-    // --- Requests -----------------------------------------------------------------
-
-    const cookie = (name) => document.cookie.match(`(?:^|; )${name}=([^;]*)`)?.[1];
-
-    document.body.addEventListener("htmx:configRequest", (event) => {
-        // From the cookie each time: signing in again in another tab changes it.
-        event.detail.headers["X-CSRFToken"] = cookie("csrftoken");
-    });
-
-    document.body.addEventListener("htmx:beforeSwap", (event) => {
-        const { xhr, elt } = event.detail;
-        if (xhr.status < 400) return;
-        // A heartbeat that comes back after its card was answered says nothing new.
-        event.detail.shouldSwap = elt.isConnected && xhr.status < 500 && Boolean(xhr.getResponseHeader("HX-Retarget"));
-        event.detail.isError = !event.detail.shouldSwap;
-    });
-
-    document.body.addEventListener("htmx:afterSwap", (event) => {
-        if (event.detail.target === notice) {
-            isLost = Boolean(notice.querySelector("[data-kind=lost]"));
-            card().classList.toggle("tl-queue-lost", isLost);
-            if (isLost && form()) {
-                const { question, comment } = form().elements;
-                kept = { question: question.value, comment: comment.value, chosen };
-            }
-        } else if (event.detail.target.id === "queue-card") {
-            fresh();
-        }
-    });
-
-    function fresh() {
-        notice.replaceChildren();
-        isLost = false;
-        chosen = new Set();
-        shownAt = performance.now();
-        if (!form()) return;
-        if (kept && kept.question === form().elements.question.value) {
-            chosen = kept.chosen;
-            form().elements.comment.value = kept.comment;
-            if (chosen.size) say("queue-again");
-        }
-        kept = null;
-        paint();
-        document.getElementById("queue-text").focus({ preventScroll: true });
-    }
-
-    function say(id) {
-        notice.replaceChildren(document.getElementById(id).content.cloneNode(true));
-    }
-
-    for (const failure of ["htmx:sendError", "htmx:timeout", "htmx:responseError"]) {
-        document.body.addEventListener(failure, (event) => {
-            // Heartbeats and the empty page's look-outs just try again.
-            if (event.detail.elt.closest("#queue-form")) say("queue-offline");
-        });
-    }
-
-    // --- Heartbeat ------------------------------------------------------------------
-
-    let lastSeen = Date.now();
-    let lastBeat = Date.now();
-
-    function beat() {
-        const element = document.getElementById("queue-heartbeat");
-        if (!element || isLost) return;
-        if (Date.now() - lastSeen > IDLE_MS) return;
-        if (Date.now() - lastBeat < Number(card().dataset.heartbeatS) * 1000) return;
-        lastBeat = Date.now();
-        htmx.trigger(element, "heartbeat");
-    }
-
-    for (const sign of ["keydown", "pointerdown", "pointermove", "scroll"]) {
-        document.addEventListener(sign, () => {
-            const wasAway = Date.now() - lastSeen > IDLE_MS;
-            lastSeen = Date.now();
-            if (wasAway) beat(); // tells at once whether the question is still ours
-        }, { passive: true });
-    }
-    setInterval(beat, 1000);
-
-    fresh();
-})();
+listen(deck, picker, actions);
+hold(deck, outbox, ({ done, open, more }) => {
+    if (!outbox.size) queue.querySelector("[data-done]").textContent = done;
+    queue.querySelector("[data-open]").textContent = open.toLocaleString(document.documentElement.lang) + (more ? "+" : "");
+});
