@@ -84,6 +84,19 @@ UPDATE labeling_question q SET
 FROM was WHERE q.id = was.id AND was.before IS NOT NULL
 """  # noqa: S608 (constants of this module only)
 
+_GIVE_UP = f"""{_WAS}, freed AS (
+    DELETE FROM labeling_lease WHERE question_id = ANY(%(ids)s)
+), told AS (
+    INSERT INTO labeling_labelchange
+        (question_id, kind, before, after, reason, comment, bulk_id, by_id, at)
+    SELECT id, 'adjudication', before, NULL, '', %(comment)s, NULL, %(by)s,
+        statement_timestamp()
+    FROM was WHERE state = 'disputed' ORDER BY id
+)
+UPDATE labeling_question q SET state = 'skipped'
+FROM was WHERE q.id = was.id AND was.state = 'disputed'
+"""  # noqa: S608 (constants of this module only)
+
 _FORGET_VERDICTS = """
 WITH gone AS (
     SELECT id FROM labeling_annotation WHERE question_id = ANY(%(ids)s)
@@ -292,6 +305,37 @@ def restore(bulk: BulkAction, *, by: User | None) -> int:
     count = _run(_RESTORE, {"ids": ids, "bulk": bulk.pk, "by": by and by.pk})
     take_slots(ids)
     return count
+
+
+@transaction.atomic
+def take_back(change: LabelChange, *, by: User | None) -> bool:
+    """Puts back what was before a change, if it is the newest of its question.
+
+    Returns:
+        Whether it was.
+
+    Cost: four statements.
+    """
+    ids = _lock([change.question_id])
+    newest = LabelChange.objects.filter(question=change.question_id).first()
+    if newest != change:
+        return False
+    _run(_RESTORE, {"ids": ids, "bulk": None, "by": by and by.pk})
+    take_slots(ids)
+    return True
+
+
+@transaction.atomic
+def give_up(question_ids: Iterable[int], *, by: User | None, comment: str = "") -> int:
+    """Takes disputed questions out of the queue without a label, as a reviewer's word.
+
+    Returns:
+        How many they were.
+
+    Cost: two statements.
+    """
+    values = {"ids": _lock(question_ids), "comment": comment, "by": by and by.pk}
+    return _run(_GIVE_UP, values)
 
 
 def take_slots(question_ids: Sequence[int]) -> int:

@@ -61,7 +61,10 @@ class UnlabeledQuestion(_Fields):
     text = serializers.CharField()
     occurrences = serializers.IntegerField(help_text="How often it was asked.")
     last_seen = serializers.DateTimeField()
-    predicted = PredictedIntent(many=True)
+    predicted = PredictedIntent(many=True, help_text="Empty where `blind`.")
+    blind = serializers.BooleanField(
+        help_text="Drawn at random to measure: judge it without any suggestion."
+    )
     confidence = serializers.FloatField(allow_null=True)
     version = serializers.CharField(
         allow_blank=True, help_text="Version that predicted; empty for rules alone."
@@ -78,9 +81,10 @@ class UnlabeledQuestion(_Fields):
             "text": question.text,
             "occurrences": question.occurrences,
             "last_seen": question.last_seen.isoformat(),
-            "predicted": question.predicted or [],
-            "confidence": question.confidence,
-            "version": question.predicted_by,
+            "predicted": [] if instance.is_blind else question.predicted or [],
+            "confidence": None if instance.is_blind else question.confidence,
+            "version": "" if instance.is_blind else question.predicted_by,
+            "blind": instance.is_blind,
             "token": instance.token,
             "expires_at": instance.expires_at.isoformat(),
         }

@@ -89,6 +89,7 @@ class UnlabeledView(APIView):
                             ],
                             "confidence": 0.41,
                             "version": "3",
+                            "blind": False,
                             "token": 90210,
                             "expires_at": "2026-11-21T08:20:30+00:00",
                         }
@@ -98,16 +99,17 @@ class UnlabeledView(APIView):
         ],
     )
     def get(self, request: Request) -> Response:
-        """Claim questions for the key's user, lowest confidence first.
+        """Claim questions for the key's user, the most pressing first.
 
         Those that the user holds already come back with a fresh lease and count towards
-        `limit`. Give each annotator a key of their own.
+        `limit`. A share is drawn at random and comes without a prediction, so that its
+        labels measure the answers without being led by them. Give each annotator a key
+        of their own.
         """
         query = serializers.UnlabeledQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
         key = _key(request)
         held = queue.claim(key.project, key.user, limit=query.validated_data["limit"])
-        held.sort(key=lambda one: (-one.question.priority, one.question.pk))
         return Response(serializers.Unlabeled({"results": held}).data)
 
 

@@ -23,7 +23,7 @@ BASE = "/api/v1/model-tuning"
 
 @pytest.fixture
 def project():
-    return make_project()
+    return make_project(test_share=0)  # nothing for the audit
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from labeling import queue
@@ -11,9 +10,15 @@ from labeling.annotations import CannotUndo, InvalidVerdict, set_gold
 from labeling.models import Annotation, GoldLabel, Lease, Question
 from labeling.queue import StaleLease
 from labeling.taxonomy import UnknownIntent
-from tests.makers import make_intent, make_person, make_project, make_question
+from tests import makers
+from tests.makers import make_intent, make_person, make_question
 
 pytestmark = pytest.mark.django_db
+
+
+def make_project(**overrides):
+    """Without test questions: those belong to the audit, see test_queue_sources."""
+    return makers.make_project(**{"test_share": 0, "audit_share": 0, **overrides})
 
 
 @pytest.fixture
@@ -355,34 +360,73 @@ def test_gold_that_changes_is_not_yet_learned(project, pay):
 # --- Renew and release ------------------------------------------------------------
 
 
-def test_renew_keeps_a_lease_also_one_that_ran_out(project, ann, rex):
-    question = make_question(project)
-    claimed = claim_one(project, ann)
-    expire(question)
-    until = queue.renew(question.pk, ann, token=claimed.token)
-    assert until > timezone.now()
+def test_renew_keeps_leases_also_those_that_ran_out(project, ann, rex):
+    make_question(project), make_question(project)
+    claimed = queue.claim(project, ann, limit=2)
+    expire(claimed[0].question)
+    tokens = {one.question.pk: one.token for one in claimed}
+    assert queue.renew(tokens, ann) == set(tokens)
+    assert not Lease.objects.filter(expires_at__lt=timezone.now()).exists()
     assert queue.claim(project, rex) == []
 
 
-def test_renew_of_a_lost_lease(project, ann, rex):
-    question = make_question(project)
-    claimed = claim_one(project, ann)
-    expire(question)
+def test_renew_is_one_statement(project, ann, django_assert_num_queries):
+    tokens = {}
+    for _n in range(3):
+        make_question(project)
+    for one in queue.claim(project, ann, limit=3):
+        tokens[one.question.pk] = one.token
+    with django_assert_num_queries(1):
+        queue.renew(tokens, ann)
+
+
+def test_renew_says_which_leases_are_lost(project, ann, rex):
+    make_question(project), make_question(project)
+    lost, kept = queue.claim(project, ann, limit=2)
+    expire(lost.question)
     claim_one(project, rex)
-    with pytest.raises(StaleLease):
-        queue.renew(question.pk, ann, token=claimed.token)
-    with pytest.raises(StaleLease):
-        queue.renew(0, ann, token=1)
+    tokens = {one.question.pk: one.token for one in (lost, kept)}
+    assert queue.renew({**tokens, 0: 1}, ann) == {kept.question.pk}
+    assert queue.renew({}, ann) == set()
+    assert queue.renew(tokens, rex) == set()
 
 
-def test_release_gives_the_question_to_the_next(project, ann, rex):
+def test_renew_of_a_question_settled_meanwhile(project, ann):
     question = make_question(project)
     claimed = claim_one(project, ann)
-    queue.release(question.pk, rex, token=claimed.token)
+    Question.objects.update(state="labelled")  # an import
+    assert queue.renew({question.pk: claimed.token}, ann) == set()
+
+
+def test_release_gives_questions_to_the_next(project, ann, rex):
+    questions = [make_question(project) for _n in range(2)]
+    tokens = {one.question.pk: one.token for one in queue.claim(project, ann, limit=2)}
+    queue.release(tokens, rex)
+    assert Lease.objects.count() == 2
+    queue.release(tokens, ann)
+    queue.release(tokens, ann)
+    queue.release({}, ann)
+    assert [c.question for c in queue.claim(project, rex, limit=2)] == questions
+
+
+def test_release_frees_no_answered_slot(pair):
+    project, ann, _rex, _mia = pair
+    make_intent(project, "pay")
+    question = make_question(project)
+    claimed = claim_one(project, ann)
+    submit(claimed, ann, "pay")
+    queue.release({question.pk: claimed.token}, ann)
     assert Lease.objects.count() == 1
-    queue.release(question.pk, ann, token=claimed.token)
-    queue.release(question.pk, ann, token=claimed.token)
-    assert claim_one(project, rex).question == question
+
+
+def test_a_page_that_is_left_keeps_its_questions_for_a_moment(project, ann, rex):
+    question = make_question(project)
+    claimed = claim_one(project, ann)
+    queue.leave({question.pk: claimed.token}, ann)
+    rest = Lease.objects.get().expires_at - timezone.now()
+    assert timedelta(0) < rest < timedelta(seconds=20)
+    assert claim_one(project, ann).token == claimed.token  # back again
+    assert Lease.objects.get().expires_at - timezone.now() > timedelta(seconds=60)
 
 
 # --- Skip -------------------------------------------------------------------------
@@ -519,31 +563,3 @@ def test_undo_of_a_reopened_question_that_somebody_else_holds(project, ann, rex,
     with pytest.raises(CannotUndo, match="right now"):
         queue.undo(project, ann)
     assert Annotation.objects.filter(question=question).exists()
-
-
-# --- The plan ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("analysed", [False, True])
-def test_the_claim_walks_the_index_and_sorts_nothing_large(project, ann, analysed):
-    now = timezone.now()
-    Question.objects.bulk_create(
-        Question(
-            project=project,
-            text=f"q{n}",
-            text_hash=f"{n:032x}",
-            first_seen=now,
-            last_seen=now,
-            split="train",
-            priority=n % 97,
-        )
-        for n in range(5000)
-    )
-    with connection.cursor() as cursor:
-        if analysed:
-            cursor.execute("ANALYZE labeling_question, labeling_lease")
-        values = queue.claim_values(project, ann, 1)
-        cursor.execute("EXPLAIN ANALYZE " + queue.CLAIM_SQL, values)
-        plan = "\n".join(line for (line,) in cursor.fetchall())
-    assert "question_queue" in plan, plan
-    assert "Seq Scan on labeling_question" not in plan, plan
