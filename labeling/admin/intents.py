@@ -1,13 +1,16 @@
 """Admin pages of intents and of their old codes."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import ValidationError
-from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
-from django.http import HttpRequest
+from django.db import connection
+from django.db.models import IntegerField, OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
@@ -17,10 +20,10 @@ from labeling.admin.scoped import (
     ProjectFilter,
     ReadOnlyAdmin,
     Role,
-    ScopedAdmin,
     ScopedFilter,
     signed_in,
 )
+from labeling.admin.taxonomy import TaxonomyPages
 from labeling.models import GoldLabel, Intent, IntentAlias
 
 
@@ -43,19 +46,43 @@ class InUseFilter(ScopedFilter):
 
 
 class IntentForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Checks a new code against old ones, which clients may still send."""
+    """Checks a new intent's code against old ones, which clients may still send."""
 
     def clean_code(self) -> str:
         code: str = self.cleaned_data["code"].strip()
-        project = self.cleaned_data.get("project") or self.instance.project
-        aliases = IntentAlias.objects.filter(project=project, code=code)
-        if aliases.exclude(intent=self.instance.pk).exists():
+        project = self.cleaned_data.get("project")
+        if IntentAlias.objects.filter(project=project, code=code).exists():
             raise ValidationError(_("An old code of another intent reads the same."))
         return code
 
 
+MANY_LABELS = 10_000
+MANY_OPEN = 1_000
+"""The list counts up to here, so that a page of it reads a bounded number of rows."""
+
+_OPEN_PREDICTED = """
+SELECT i.id, (
+    SELECT count(*) FROM (
+        SELECT FROM labeling_question q
+        WHERE q.project_id = i.project_id AND q.state = 'open' AND NOT q.split = 'test'
+            AND q.predicted #>> '{0,code}' = ANY (
+                SELECT i.code UNION ALL
+                SELECT a.code FROM labeling_intentalias a WHERE a.intent_id = i.id)
+        LIMIT %(most)s
+    ) found)
+FROM labeling_intent i WHERE i.id = ANY(%(ids)s)
+"""
+
+
+class _CountUpTo(Subquery):
+    """How many rows a query has; it ends at the query's own limit."""
+
+    template = "(SELECT count(*) FROM (%(subquery)s) counted)"
+    output_field = IntegerField()
+
+
 @admin.register(Intent)
-class IntentAdmin(ScopedAdmin):
+class IntentAdmin(TaxonomyPages):
     """A project's label set; a renamed code stays known as an alias."""
 
     form = IntentForm
@@ -64,30 +91,54 @@ class IntentAdmin(ScopedAdmin):
         "name",
         "project",
         "labelled",
+        "open_predicted",
+        "old_codes",
         "use",
     )
     list_select_related = ("project", "parent")
     list_filter = (ProjectFilter, InUseFilter)
-    search_fields = ("code", "name", "description")
+    search_fields = ("code", "name", "description", "aliases__code")
     ordering = ("project", "code")
-    fields = ("project", "code", "name", "description", "parent", "is_fallback")
-    actions = ("retire", "restore")
+    fields = (
+        "project",
+        "code",
+        "name",
+        "description",
+        "guidelines",
+        "parent",
+        "is_fallback",
+    )
+    actions = ("merge", "retire", "restore")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Intent]:
-        labels = (
-            GoldLabel.objects.filter(intent=OuterRef("pk"))
-            .order_by()
-            .values("intent")
-            .annotate(n=Count("pk"))
-            .values("n")
-        )
-        count = Coalesce(Subquery(labels, output_field=IntegerField()), 0)
+        labels = GoldLabel.objects.filter(intent=OuterRef("pk")).order_by()
         rows: QuerySet[Intent] = super().get_queryset(request)
-        return rows.annotate(labelled=count)
+        return rows.annotate(
+            labelled=_CountUpTo(labels.values("pk")[: MANY_LABELS + 1])
+        ).prefetch_related("aliases")
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        page = super().get_changelist_instance(request)
+        page.result_list = list(page.result_list)
+        ids = [intent.pk for intent in page.result_list]
+        with connection.cursor() as cursor:
+            cursor.execute(_OPEN_PREDICTED, {"ids": ids, "most": MANY_OPEN + 1})
+            counts = dict(cursor.fetchall())
+        for intent in page.result_list:
+            intent.n_open = counts.get(intent.pk, 0)
+        return page
 
     @display(description=_("labels"), ordering="labelled")
-    def labelled(self, obj: Any) -> int:
-        return int(obj.labelled)
+    def labelled(self, obj: Any) -> str:
+        return _up_to(obj.labelled, MANY_LABELS)
+
+    @display(description=_("open, predicted so"))
+    def open_predicted(self, obj: Any) -> str:
+        return _up_to(obj.n_open, MANY_OPEN)
+
+    @display(description=_("old codes"))
+    def old_codes(self, obj: Intent) -> str:
+        return cells.codes(sorted(alias.code for alias in obj.aliases.all()))
 
     @display(description=_("use"))
     def use(self, obj: Intent) -> str:
@@ -98,7 +149,8 @@ class IntentAdmin(ScopedAdmin):
         return cells.badge(_("In use"), "good")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return ("project",) if obj else ()
+        # A new code has a page of its own, which says first what it touches.
+        return ("project", "code") if obj else ()
 
     def formfield_for_foreignkey(
         self, db_field: Any, request: HttpRequest, **kwargs: Any
@@ -114,28 +166,32 @@ class IntentAdmin(ScopedAdmin):
     def save_model(
         self, request: HttpRequest, obj: Intent, form: Any, change: bool
     ) -> None:
-        if change and "code" in form.changed_data:
-            code, obj.code = obj.code, form.initial["code"]
-            taxonomy.rename(obj, code=code, by=signed_in(request))
-            obj.code = code
         super().save_model(request, obj, form, change)
         revision.bump(obj.project_id)
 
+    @admin.action(description=_("Merge"), permissions=["change"])
+    def merge(
+        self, request: HttpRequest, queryset: QuerySet[Intent]
+    ) -> HttpResponse | None:
+        return self._go_on(request, queryset, self.merge_url)
+
     @admin.action(description=_("Retire"), permissions=["change"])
-    def retire(self, request: HttpRequest, queryset: QuerySet[Intent]) -> None:
-        n = 0
-        for intent in self.writable(request, queryset):
-            try:
-                taxonomy.retire(intent, by=signed_in(request))
-                n += 1
-            except ValidationError as error:
-                messages.error(request, f"{intent}: {error.messages[0]}")
-        if n:
-            messages.success(
-                request,
-                _("%(n)d intents retired; their labels stay, their rules are off.")
-                % {"n": n},
-            )
+    def retire(
+        self, request: HttpRequest, queryset: QuerySet[Intent]
+    ) -> HttpResponse | None:
+        return self._go_on(request, queryset, self.retire_url)
+
+    def _go_on(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Intent],
+        url_of: Callable[[Sequence[int]], str],
+    ) -> HttpResponse | None:
+        ids = list(self.writable(request, queryset).values_list("pk", flat=True))
+        if not ids:
+            messages.error(request, _("None of these is yours to change."))
+            return None
+        return redirect(url_of(ids))
 
     @admin.action(description=_("Take back into use"), permissions=["change"])
     def restore(self, request: HttpRequest, queryset: QuerySet[Intent]) -> None:
@@ -146,6 +202,11 @@ class IntentAdmin(ScopedAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # retire it: labels, datasets and clients refer to it
+
+
+def _up_to(n: int, most: int) -> str:
+    # Translators: a number that is larger than what was counted.
+    return _("%(n)s+") % {"n": intcomma(most)} if n > most else intcomma(n)
 
 
 @admin.register(IntentAlias)

@@ -9,7 +9,7 @@ from labeling.taxonomy.codes import (
 from labeling.taxonomy.impact import Impact, impact_of
 from labeling.taxonomy.merging import Merged, MergePreview, merge, preview_merge
 from labeling.taxonomy.parts import Part
-from labeling.taxonomy.renaming import rename
+from labeling.taxonomy.renaming import check_code, rename
 from labeling.taxonomy.retiring import restore, retire
 from labeling.taxonomy.splitting import Split, SplitPreview, preview_split, split
 
@@ -23,6 +23,7 @@ __all__ = [
     "TaxonomyChanged",
     "UnknownIntent",
     "again_if_merged",
+    "check_code",
     "impact_of",
     "merge",
     "preview_merge",

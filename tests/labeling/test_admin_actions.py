@@ -10,8 +10,6 @@ from django.urls import reverse
 from labeling import access
 from labeling.models import (
     ApiKey,
-    Intent,
-    IntentAlias,
     KeywordRule,
     Membership,
     Project,
@@ -181,37 +179,6 @@ class TestMine:
 
 
 class TestIntents:
-    def test_a_new_code_leaves_an_alias(self, project: Project) -> None:
-        intent = make_intent(project, "old")
-        signed_in("mia", project).post(
-            page_url(intent), {"code": "new", "name": "New", "description": ""}
-        )
-        intent.refresh_from_db()
-        assert (intent.code, intent.name) == ("new", "New")
-        assert IntentAlias.objects.get().code == "old"
-
-    def test_an_old_code_of_another_intent_is_refused(self, project: Project) -> None:
-        taken, intent = make_intent(project, "taken"), make_intent(project, "mine")
-        IntentAlias.objects.create(project=project, code="once", intent=taken)
-        page = signed_in("mia", project).post(
-            page_url(intent), {"code": "once", "name": "", "description": ""}
-        )
-        assert "old code of another intent" in page.content.decode()
-
-    def test_retire_and_restore(self, project: Project) -> None:
-        intent = make_intent(project)
-        client = signed_in("mia", project)
-        chosen = {"_selected_action": [intent.pk]}
-        client.post(list_url(Intent), {"action": "retire", **chosen})
-        intent.refresh_from_db()
-        assert intent.retired_at is not None
-        assert intent not in client.get(list_url(Intent)).context["cl"].result_list
-        retired = client.get(list_url(Intent), {"use": "retired"})
-        assert intent in retired.context["cl"].result_list
-        client.post(list_url(Intent) + "?use=all", {"action": "restore", **chosen})
-        intent.refresh_from_db()
-        assert intent.retired_at is None
-
     def test_only_own_projects_are_offered(
         self, project: Project, other: Project
     ) -> None:
