@@ -13,3 +13,10 @@ def sweep_transfers() -> None:
     from labeling import transfers
 
     transfers.sweep()
+
+
+def find_label_errors(project_id: int) -> None:
+    """Searches a project's labels for likely errors."""
+    from labeling import label_errors
+
+    label_errors.find(project_id)

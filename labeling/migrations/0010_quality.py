@@ -77,6 +77,7 @@ class Migration(migrations.Migration):
                                 "few_intents",
                                 "Fewer than two intents with enough labels",
                             ),
+                            ("failed", "It broke off; the worker's log says why"),
                         ],
                         default="",
                         max_length=12,

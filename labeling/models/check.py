@@ -13,6 +13,7 @@ class LabelCheck(models.Model):
     class Refusal(models.TextChoices):
         FEW_LABELS = "few_labels", _("Too few labels")
         FEW_INTENTS = "few_intents", _("Fewer than two intents with enough labels")
+        FAILED = "failed", _("It broke off; the worker's log says why")
 
     class Features(models.TextChoices):
         VECTORS = "vectors", _("Vectors of the encoder")
