@@ -143,7 +143,7 @@ def export(
 
         def counted() -> Iterator[tuple[str, list[str] | None]]:
             for text, labels in _rows(batches()):
-                if kind == "rasa" and not rasa.can_hold(text, labels):
+                if kind == "rasa" and not rasa.can_hold(text, labels, many=many):
                     report.left_out += 1
                     continue
                 report.rows += 1

@@ -167,7 +167,7 @@ def write(rows: Rows, *, kind: str, many: bool) -> Iterator[str]:
         case "csv":
             return tables.write(rows)
         case "rasa":
-            return rasa.write(rows)
+            return rasa.write(rows, many=many)
     return jsonl.write(rows, many=many)
 
 

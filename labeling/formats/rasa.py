@@ -245,7 +245,9 @@ def _no_nlu() -> str:
     return _("The file is no Rasa training data: it has no list “nlu”.")
 
 
-def write(rows: Iterable[tuple[str, Sequence[str] | None]]) -> Iterator[str]:
+def write(
+    rows: Iterable[tuple[str, Sequence[str] | None]], *, many: bool
+) -> Iterator[str]:
     """An NLU file. Rows with the same labels must stand together.
 
     Rasa's format has no place for a question without a label: such rows are left out,
@@ -254,7 +256,7 @@ def write(rows: Iterable[tuple[str, Sequence[str] | None]]) -> Iterator[str]:
     yield 'version: "3.1"\n\nnlu:\n'
     before: Sequence[str] | None = None
     for text, labels in rows:
-        if not can_hold(text, labels):
+        if not can_hold(text, labels, many=many):
             continue
         assert labels is not None
         if before is None or list(labels) != list(before):
@@ -267,9 +269,16 @@ def write(rows: Iterable[tuple[str, Sequence[str] | None]]) -> Iterator[str]:
         yield "[]\n"
 
 
-def can_hold(text: str, labels: Sequence[str] | None) -> bool:
-    """Whether Rasa's format can hold a question: labelled, and in letters YAML has."""
-    if not labels or (len(labels) > 1 and any(JOIN in code for code in labels)):
+def can_hold(text: str, labels: Sequence[str] | None, *, many: bool) -> bool:
+    """Whether Rasa's format can hold a question: labelled, and in letters YAML has.
+
+    Args:
+        text: Of the question.
+        labels: Its intent codes.
+        many: Whether a question may have several intents; a code with a `+` would then
+            be read as two.
+    """
+    if not labels or (many and any(JOIN in code for code in labels)):
         return False
     return not any(_NO_YAML.search(part) for part in (" ".join(text.split()), *labels))
 

@@ -1,8 +1,12 @@
-"""How fast labelled rows come in, against Django's bulk_create in the same run.
+"""How fast questions come in and go out, against bulk_create in the same run.
 
-    python tests/benchmarks/bench_import.py [--rows 100000] [--no-baseline]
+    python tests/benchmarks/bench_import.py [--rows 100000] [--formats jsonl,csv]
+        [--full] [--no-baseline] [--without INDEX,…]
 
-Starts a PostgreSQL of its own in a temporary folder and removes it afterwards.
+Everything but the baseline goes through `transfers.run`, as a worker would do it; each
+step runs in a process of its own, so that its peak of memory is its own. With
+`--without`, indexes are dropped first, to see what they cost an import. Starts a
+PostgreSQL of its own in a temporary folder and removes it afterwards.
 """
 
 import argparse
@@ -12,8 +16,10 @@ import resource
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "platform")]
@@ -22,7 +28,7 @@ INTENTS = 150
 SYLLABLES = "今天昨天谁没打卡查询库存原料批次发货付款通知订单客户生产线温度报表工资请假"
 
 
-def write_file(path: Path, rows: int) -> None:
+def write_file(path: Path, rows: int, *, labelled: bool) -> None:
     """Questions of 10 to 40 characters, 2 % of them repeats in another spelling."""
     chance = random.Random(0)
     with path.open("w", encoding="utf-8") as file:
@@ -33,7 +39,8 @@ def write_file(path: Path, rows: int) -> None:
             else:
                 words = "".join(chance.choices(SYLLABLES, k=chance.randrange(6, 34)))
                 text = f"{words} {n}"
-            file.write(f'{{"text": "{text}", "label": "intent_{n % INTENTS}"}}\n')
+            label = f', "label": "intent_{n % INTENTS}"' if labelled else ""
+            file.write(f'{{"text": "{text}"{label}}}\n')
 
 
 def peak_mb() -> float:
@@ -41,90 +48,158 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def timed(what: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    what()
-    return time.perf_counter() - start
+def measured(name: str, rows: int, what: Callable[[], object]) -> float:
+    """Runs a step in a process of its own, prints and returns its seconds."""
+    from django.db import connections
+
+    connections.close_all()
+    sys.stdout.flush()
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            start = time.perf_counter()
+            what()
+            took = time.perf_counter() - start
+            os.write(writer, f"{took} {peak_mb()}".encode())
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        answer = pipe.read()
+    _pid, status = os.waitpid(pid, 0)
+    if status:
+        sys.exit(f"{name} failed")
+    seconds, peak = map(float, answer.split())
+    per_s = f"{rows / seconds:9,.0f} rows/s"
+    print(f"{name:24}{seconds:8.2f} s  {per_s}  peak {peak:4.0f} MB", flush=True)
+    return seconds
 
 
-def bench(file: Path, *, baseline: bool) -> None:
+def plain(project: Any, file: Path) -> None:
+    """The obvious way: all rows in memory, model instances, bulk_create."""
     from django.utils import timezone
 
     from labeling import formats
-    from labeling.intake import import_rows
-    from labeling.models import GoldLabel, Intent, Project, Question
+    from labeling.models import GoldLabel, Intent, Question
     from labeling.normalise import split_of, text_hash
 
-    def read() -> formats.Iterator[formats.Row | formats.BadLine]:
-        return formats.read(file.open("rb"), kind="jsonl")
+    now = timezone.now()
+    read = list(formats.read(file.open("rb"), kind="jsonl"))
+    rows = {text_hash(row.text): row for row in reversed(read)}
+    codes = {row.labels[0] for row in rows.values()}
+    intents = {c: Intent.objects.create(project=project, code=c) for c in codes}
+    shares = {
+        "test_share": project.test_share,
+        "validation_share": project.validation_share,
+    }
+    Question.objects.bulk_create(
+        (
+            Question(
+                project=project,
+                text=row.text.strip(),
+                text_hash=hash_,
+                first_seen=now,
+                last_seen=now,
+                state="labelled",
+                labelled_at=now,
+                split=split_of(hash_, **shares),
+            )
+            for hash_, row in rows.items()
+        ),
+        batch_size=5000,
+        ignore_conflicts=True,
+    )
+    ids = dict(Question.objects.of(project).values_list("text_hash", "id"))
+    GoldLabel.objects.bulk_create(
+        (
+            GoldLabel(
+                question_id=ids[hash_],
+                intent=intents[row.labels[0]],
+                source="import",
+                set_at=now,
+            )
+            for hash_, row in rows.items()
+        ),
+        batch_size=5000,
+        ignore_conflicts=True,
+    )
 
-    def ours() -> None:
-        report = import_rows(project, read(), create_intents=True)
-        print(" ", next(report.summary()))
 
-    def plain() -> None:
-        """The obvious way: all rows in memory, model instances, bulk_create."""
-        now = timezone.now()
-        rows = {text_hash(row.text): row for row in reversed(list(read()))}
-        codes = {row.labels[0] for row in rows.values()}
-        intents = {c: Intent.objects.create(project=other, code=c) for c in codes}
-        shares = {
-            "test_share": other.test_share,
-            "validation_share": other.validation_share,
-        }
-        Question.objects.bulk_create(
-            (
-                Question(
-                    project=other,
-                    text=row.text.strip(),
-                    text_hash=hash_,
-                    first_seen=now,
-                    last_seen=now,
-                    state="labelled",
-                    labelled_at=now,
-                    split=split_of(hash_, **shares),
-                )
-                for hash_, row in rows.items()
-            ),
-            batch_size=5000,
-            ignore_conflicts=True,
-        )
-        ids = dict(Question.objects.of(other).values_list("text_hash", "id"))
-        GoldLabel.objects.bulk_create(
-            (
-                GoldLabel(
-                    question_id=ids[hash_],
-                    intent=intents[row.labels[0]],
-                    source="import",
-                    set_at=now,
-                )
-                for hash_, row in rows.items()
-            ),
-            batch_size=5000,
-            ignore_conflicts=True,
-        )
+def bench(folder: Path, options: argparse.Namespace) -> None:
+    from django.contrib.auth.models import User
+    from django.core.files import File
+    from django.core.files.storage import default_storage
+    from django.db import connection, transaction
 
-    project = Project.objects.create(slug="bench", name="bench")
-    other = Project.objects.create(slug="plain", name="plain")
-    lines = sum(1 for _ in file.open("rb"))
-    before = peak_mb()
-    first = timed(ours)
-    print(f"import          {first:7.2f} s  {lines / first:9,.0f} rows/s", end="")
-    print(f"  peak {peak_mb():.0f} MB ({before:.0f} MB before it began)")
-    again = timed(ours)
-    print(f"import again    {again:7.2f} s  {lines / again:9,.0f} rows/s")
-    if not baseline:
+    from labeling import transfers
+    from labeling.models import Project, Transfer
+    from labeling.transfers import queueing
+
+    queueing.put = lambda *args: None  # run here, not by a worker
+    user = User.objects.create(username="bench")
+    rows = options.rows
+
+    def project(slug: str) -> Project:
+        return Project.objects.create(slug=slug, name=slug)
+
+    def taken_in(name: str, into: Project, file: Path, kind: str) -> float:
+        with file.open("rb") as data, transaction.atomic():
+            stored = transfers.keep(File(data, name=file.name))
+            transfer = transfers.start_import(
+                into, stored, format=kind, options={"create_intents": True}, by=user
+            )
+        return run(name, transfer)
+
+    def written(name: str, of: Project, kind: str) -> Path:
+        transfer = transfers.start_export(of, format=kind, by=user)
+        run(name, transfer)
+        transfer.refresh_from_db()
+        print(f"{'':24}{transfer.size / 1e6:8.1f} MB")
+        return Path(default_storage.path(transfer.stored_as))
+
+    def run(name: str, transfer: Transfer) -> float:
+        seconds = measured(name, rows, lambda: transfers.run(transfer.pk))
+        transfer.refresh_from_db()
+        if transfer.state != "succeeded":
+            sys.exit(f"{name}: {transfer.state} {transfer.error}")
+        return seconds
+
+    if options.without:
+        with connection.cursor() as cursor:
+            for index in options.without.split(","):
+                cursor.execute(f'DROP INDEX "{index}"')
+    labelled, unlabelled = folder / "labelled.jsonl", folder / "open.jsonl"
+    write_file(labelled, rows, labelled=True)
+    write_file(unlabelled, rows, labelled=False)
+    first, other = project("labelled"), project("open")
+    seconds = taken_in("import, labelled", first, labelled, "jsonl")
+    taken_in("import, again", first, labelled, "jsonl")
+    taken_in("import, open", other, unlabelled, "jsonl")
+    for kind in options.formats.split(","):
+        file = written(f"export {kind}", first, kind)
+        taken_in(f"import {kind}", project(f"from-{kind}"), file, kind)
+    if options.full:
+        written("export full", first, "full")
+    if options.no_baseline:
         return
-    base = timed(plain)
-    print(f"bulk_create     {base:7.2f} s  {lines / base:9,.0f} rows/s", end="")
-    print(f"  peak {peak_mb():.0f} MB")
-    print(f"the import takes {first / base:.2f} of bulk_create's time")
+    base = project("plain")
+    plain_s = measured("bulk_create", rows, lambda: plain(base, labelled))
+    print(f"the import takes {seconds / plain_s:.2f} of bulk_create's time")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--formats", default="jsonl,csv,xlsx,rasa")
+    parser.add_argument("--full", action="store_true")
     parser.add_argument("--no-baseline", action="store_true")
+    parser.add_argument("--without", default="")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tuneloop-bench-") as folder:
         for name in ("DATABASE_URL", "REDIS_URL"):
@@ -141,9 +216,7 @@ def main() -> None:
 
             django.setup()
             call_command("migrate", verbosity=0)
-            file = Path(folder) / "rows.jsonl"
-            write_file(file, options.rows)
-            bench(file, baseline=not options.no_baseline)
+            bench(Path(folder), options)
         finally:
             embedded.release()
 
