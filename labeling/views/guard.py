@@ -63,7 +63,8 @@ def for_annotators(view: View) -> Callable[..., HttpResponse]:
             raise PermissionDenied
         response = never_cache(view)(request, Visit(project, user, role))
         took_ms = (time.perf_counter() - start) * 1000
-        response["Server-Timing"] = f"app;dur={took_ms:.1f}"
+        parts = [response.get("Server-Timing"), f"app;dur={took_ms:.1f}"]
+        response["Server-Timing"] = ", ".join(filter(None, parts))
         return response
 
     return guarded

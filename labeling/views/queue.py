@@ -4,6 +4,7 @@
 wants while its person answers. What they answer goes to `labeling.views.verdicts`.
 """
 
+import time
 from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +19,10 @@ from django.views.decorators.http import require_GET
 
 from labeling import access, guidelines, labelset, progress, queue
 from labeling.labelset import LabelSet
-from labeling.models import LabelChange
+from labeling.models import Queue
 from labeling.queue import Claimed
 from labeling.views.card import Card, cards
-from labeling.views.choice import Choice
+from labeling.views.choice import Choice, pairs
 from labeling.views.guard import Visit, for_annotators
 from labeling.views.step import number, numbers
 
@@ -69,7 +70,6 @@ def page(request: HttpRequest, visit: Visit) -> HttpResponse:
         "guidelines": guidelines.render(visit.project.guidelines),
         "heartbeat_s": heartbeat_s(visit),
         "hand_size": HAND,
-        "reasons": LabelChange.Reason.choices,
     }
     return render(request, "labeling/queue.html", context)
 
@@ -87,7 +87,9 @@ def next_cards(request: HttpRequest, visit: Visit) -> HttpResponse:
     have = numbers(request.GET.get("have", ""))
     hand = deal(visit, labels, choice, wanted=wanted, have=have)
     context = hand_context(request, visit, labels, hand)
-    return render(request, "labeling/hand.html", context)
+    response = render(request, "labeling/hand.html", context)
+    response["Server-Timing"] = f"claim;dur={hand.claim_ms:.1f}"
+    return response
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ class Hand:
     choice: Choice
     cards: list[Card]
     held: list[int]
+    claim_ms: float = 0
+    """How long the claim took."""
 
 
 def deal(
@@ -109,6 +113,7 @@ def deal(
 ) -> Hand:
     """Claims up to `wanted` questions; makes cards of those that the page has not."""
     claimed: list[Claimed] = []
+    start = time.perf_counter()
     if labels.intents and choice.is_complete:
         claimed = queue.claim(
             visit.project,
@@ -117,11 +122,13 @@ def deal(
             codes=choice.codes,
             limit=wanted,
         )
+    claim_ms = (time.perf_counter() - start) * 1000
     fresh = [one for one in claimed if one.question.pk not in have]
     return Hand(
         choice,
         cards(visit.project, visit.user, fresh, labels),
         [one.question.pk for one in claimed],
+        claim_ms,
     )
 
 
@@ -141,9 +148,8 @@ def hand_context(
         context["has_other_projects"] = others.exists()
         counts = progress.open_counts([visit.project])
         context["open"] = counts[visit.project.pk]
-        if not hand.choice.is_complete:
-            pairs = progress.confused_pairs(visit.project, labels)
-            context["pairs"] = pairs
+        if hand.choice.queue == Queue.PAIR and not hand.choice.is_complete:
+            context["pairs"] = pairs(visit.project, labels)
     return context
 
 

@@ -163,13 +163,14 @@ def print_plan() -> None:
     from django.contrib.auth.models import User
     from django.db import connection, transaction
 
-    from labeling import queue
     from labeling.models import Project
+    from labeling.queue.claims import claim_values
+    from labeling.queue.sources import claim_sql
 
     project = Project.objects.get(slug="bench")
-    values = queue.claim_values(project, User.objects.get(username="c0"), 1)
+    values = claim_values(project, User.objects.get(username="c0"))
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("EXPLAIN (ANALYZE, BUFFERS) " + queue.CLAIM_SQL, values)
+        cursor.execute("EXPLAIN (ANALYZE, BUFFERS) " + claim_sql("priority"), values)
         print("\n".join(line for (line,) in cursor.fetchall()))
         transaction.set_rollback(True)
 
