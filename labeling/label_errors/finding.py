@@ -101,7 +101,7 @@ def doubt(
 
     Cost: five fits of a logistic regression; with several labels, five an intent.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     kept, left_out = _enough(labels, groups)
     if len(kept) < 2:
