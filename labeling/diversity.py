@@ -62,9 +62,10 @@ WITH wanted AS (
     SELECT id, factor
     FROM unnest(%(ids)s::bigint[], %(factors)s::float8[]) AS ranked (id, factor)
     UNION ALL
-    SELECT q.id, {UNRANKED}::float8 FROM labeling_question q
+    (SELECT q.id, {UNRANKED}::float8 FROM labeling_question q
     WHERE q.project_id = %(project)s AND q.state = 'open'
         AND q.diversity <> {UNRANKED} AND q.id <> ALL(%(ids)s::bigint[])
+    LIMIT {4 * MOST_COMPARED})
 ), held AS (
     SELECT q.id, wanted.factor
     FROM labeling_question q JOIN wanted ON wanted.id = q.id

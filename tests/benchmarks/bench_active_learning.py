@@ -192,6 +192,8 @@ class Arm:
 
         source = Queue.PRIORITY if self.order == ACTIVE else Queue.NEWEST
         started = time.monotonic()
+        if self.labelled() > size:
+            raise SystemExit(f"{self.project} has more labels than {size}: a new --out")
         while (missing := size - self.labelled()) > 0:
             held = queue.claim(
                 self.project, self.annotator, queue=source, limit=min(missing, AT_ONCE)
