@@ -266,7 +266,7 @@ def write(
             before = labels
         yield f"    - {' '.join(text.split())}\n"
     if before is None:
-        yield "[]\n"
+        yield "  []\n"
 
 
 def can_hold(text: str, labels: Sequence[str] | None, *, many: bool) -> bool:
