@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 _CARD = re.compile(r'data-question="(\d+)" data-token="(\d+)"')
 _HAND = 3
+PASSWORD = "bench"
 _TIMING = re.compile(r"(\w+);dur=([\d.]+)")
 
 
@@ -47,10 +48,10 @@ class Browser:
         self._cookies: dict[str, str] = {}
 
     def sign_in(self) -> None:
-        """Through the admin's form; the password is the name."""
+        """Through the admin's form."""
         path = "/admin/login/"
         self._ask("GET", path)
-        form = {"username": self.name, "password": self.name}
+        form = {"username": self.name, "password": PASSWORD}
         form["csrfmiddlewaretoken"] = self._cookies["csrftoken"]
         status, _body = self._ask("POST", path, form)
         assert status == 302, f"{self.name} cannot sign in: {status}"

@@ -19,7 +19,6 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "platform")]
@@ -63,7 +62,8 @@ SELECT %(project)s,
     CASE WHEN state = 'labelled' AND n %% 9 = 0 THEN random() END
 FROM (
     SELECT n, floor(power(random(), 2) * %(intents)s)::int AS a,
-        1 + floor(power(random(), 2) * 5)::int AS b, 0.34 + 0.66 * random() AS confidence,
+        1 + floor(power(random(), 2) * 5)::int AS b,
+        0.34 + 0.66 * random() AS confidence,
         CASE WHEN n %% 50 = 3 THEN 'labelled' WHEN n %% 200 = 5 THEN 'disputed'
             WHEN n %% 200 = 7 THEN 'skipped' ELSE 'open' END AS state
     FROM generate_series(%(low)s, %(high)s) n
@@ -79,9 +79,9 @@ WHERE q.state = 'labelled'
 """
 _VECTORS = """
 INSERT INTO labeling_embedding (question_id, project_id, vector, is_labelled)
-SELECT q.id, q.project_id, l2_normalize((
-    SELECT array_agg(random() - 0.5 + 0 * q.id) FROM generate_series(1, 384)
-)::halfvec), q.state = 'labelled'
+SELECT q.id, q.project_id, l2_normalize(ARRAY(
+    SELECT random() - 0.5 + 0 * q.id FROM generate_series(1, 384)
+)::real[]::halfvec(384)), q.state = 'labelled'
 FROM (
     (SELECT * FROM labeling_question WHERE state = 'open' AND split <> 'test'
      ORDER BY priority DESC LIMIT %(half)s)
@@ -104,15 +104,17 @@ def fill(questions: int, clients: int, overlap: int) -> None:
     for n in range(INTENTS):
         Intent.objects.create(project=project, code=f"intent_{n}", name=f"意图 {n}")
     access.sync_groups()
+    password = make_password(annotators.PASSWORD)  # slow on purpose
     for name in [*(f"c{n}" for n in range(clients)), "boss"]:
-        user = User.objects.create(username=name, password=make_password(name))
+        user = User.objects.create(username=name, password=password)
         role = "manager" if name == "boss" else "annotator"
         access.add_member(project, user, role=role)
     with connection.cursor() as cursor:
         cursor.execute("SET synchronous_commit = off")
         cursor.execute(
-            "SELECT indexname, indexdef FROM pg_indexes WHERE indexname LIKE 'question_%'"
-            " AND tablename = 'labeling_question' AND indexdef NOT LIKE '%UNIQUE%'"
+            "SELECT indexname, indexdef FROM pg_indexes"
+            " WHERE tablename = 'labeling_question'"
+            " AND indexname LIKE 'question_%' AND indexdef NOT LIKE '%UNIQUE%'"
         )
         indexes = cursor.fetchall()
         for name, _definition in indexes:
