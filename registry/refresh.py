@@ -16,11 +16,11 @@ use. Killed anywhere, it loses the chunk under way.
 """
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 from django.db import connection, transaction
@@ -112,7 +112,7 @@ class _Run:
     def __init__(self, project: Project, budget_s: float) -> None:
         self.project = project
         self.target = engine.target_of(project)
-        self.deadline = time.monotonic() + budget_s
+        self.deadline = monotonic() + budget_s
         self.version = "" if self.target.number is None else str(self.target.number)
         self.state = self._state()
 
@@ -141,7 +141,7 @@ class _Run:
         )
 
     def is_late(self) -> bool:
-        return time.monotonic() > self.deadline
+        return monotonic() > self.deadline
 
     def _state(self) -> Refresh:
         now = timezone.now()

@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from labeling import audit
 from labeling.models import GoldLabel, IntentAlias, Project, Question
@@ -130,7 +131,7 @@ def test_several_intents_are_right_together_or_not() -> None:
             question=both,
             intent=second or make_intent(project, "second"),
             source="annotation",
-            set_at=both.labelled_at,
+            set_at=timezone.now(),
         )
     for n in range(10):
         audited(project, f"r{n}", "a", "a")  # "second" was answered, too

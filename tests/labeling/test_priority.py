@@ -76,13 +76,10 @@ def test_no_score_reaches_what_a_client_raised() -> None:
 
 def test_recompute_leaves_raised_labelled_and_disputed_questions_alone() -> None:
     project = make_project()
-    for text, values in {
-        "open": {},
-        "raised": {"priority": priority.RAISED},
-        "disputed": {"state": "disputed", "priority": 0.25},
-        "labelled": {"state": "labelled", "priority": 7.0},
-    }.items():
-        asked(project, text, **values)
+    asked(project, "open")
+    asked(project, "raised", priority=priority.RAISED)
+    asked(project, "disputed", state="disputed", priority=0.25)
+    asked(project, "labelled", state="labelled", priority=7.0)
     other = asked(make_project(), "another project's", priority=7.0)
     ids = list(Question.objects.values_list("pk", flat=True))
     assert priority.recompute(project.pk, ids) == 1

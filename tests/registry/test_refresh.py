@@ -14,7 +14,7 @@ from django.utils import timezone
 from redis import Redis
 from rq import Queue
 
-from labeling import priority
+from labeling import clusters, priority, similar
 from labeling.models import Embedding, Project, Question
 from registry import artifacts, jobs, queueing, refresh, versions
 from registry.models import Refresh
@@ -66,7 +66,9 @@ def test_open_questions_get_the_active_versions_answer() -> None:
     assert sure.predicted is not None
     assert sure.predicted[0]["code"] == "pay"
     assert (sure.predicted_by, sure.method) == ("1", "model")
+    assert sure.trace is not None
     assert sure.trace["model"][0]["code"] == "pay"
+    assert sure.confidence is not None
     assert sure.confidence > 0.99
     assert unsure.margin == 0.0
     assert unsure.priority > sure.priority
@@ -149,7 +151,7 @@ def test_a_run_without_time_goes_on_where_it_stopped(
     make_version(project, ["pay", "ship"], active=True)
     make_open(project, *(f"pay {n}" for n in range(12)))
     clock = iter(range(1000))
-    monkeypatch.setattr(refresh.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("registry.refresh.monotonic", lambda: float(next(clock)))
     runs = [run(project, budget_s=1.5)]
     while not runs[-1].is_done:
         runs.append(run(project, budget_s=1.5))
@@ -168,13 +170,16 @@ def test_killed_between_vector_and_cluster_nothing_is_lost(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(refresh.clusters, "assign", killed)
+        patch.setattr(clusters, "assign", killed)
         with pytest.raises(KeyboardInterrupt):
             refresh.run(project.pk)
     placed: list[int] = []
-    monkeypatch.setattr(
-        refresh.clusters, "assign", lambda _project, ids: placed.extend(ids) or 0
-    )
+
+    def place(_project: int, ids: Sequence[int]) -> int:
+        placed.extend(ids)
+        return 0
+
+    monkeypatch.setattr(clusters, "assign", place)
     run(project)
     assert set(placed) == set(project.questions.values_list("pk", flat=True))
 
@@ -236,9 +241,9 @@ def test_without_an_encoder_the_rest_is_done(monkeypatch: pytest.MonkeyPatch) ->
     make_open(project, "pay me")
 
     def missing(_texts: Sequence[str]) -> Any:
-        raise refresh.similar.EncoderMissing("build one")
+        raise similar.EncoderMissing("build one")
 
-    monkeypatch.setattr(refresh.similar, "encode", missing)
+    monkeypatch.setattr(similar, "encode", missing)
     report = run(project)
     assert (report.predicted, report.embedded, report.is_done) == (1, 0, True)
     assert not Embedding.objects.exists()
@@ -336,7 +341,7 @@ class TestEnqueueing:
         django_capture_on_commit_callbacks: Any,
     ) -> None:
         nowhere = Queue("default", connection=Redis(port=1, retry=None))
-        monkeypatch.setattr(queueing.django_rq, "get_queue", lambda *a, **k: nowhere)
+        monkeypatch.setattr(django_rq, "get_queue", lambda *a, **k: nowhere)
         project = make_project()
         with django_capture_on_commit_callbacks(execute=True):
             version = make_version(project, active=True)
