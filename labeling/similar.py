@@ -203,10 +203,18 @@ def like(
     return _neighbours(found)
 
 
-def set_up_search() -> None:
-    """Makes searches of this transaction go on until enough rows pass the filters."""
+def set_up_search(*, max_scan: int = 20_000) -> None:
+    """Makes searches of this transaction go on until enough rows pass the filters.
+
+    Args:
+        max_scan: Give up after so many rows; 20,000 is pgvector's default.
+    """
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL hnsw.iterative_scan = strict_order")
+        cursor.execute(
+            "SELECT set_config('hnsw.iterative_scan', 'strict_order', true),"
+            " set_config('hnsw.max_scan_tuples', %s, true)",
+            [str(max_scan)],
+        )
 
 
 def _search(
