@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from labeling.views import grid, queue, reading, verdicts
+from labeling.views import grid, quality, queue, reading, verdicts
 
 app_name = "labeling"
 urlpatterns = [
@@ -26,4 +26,7 @@ urlpatterns = [
     path("<slug:slug>/grid/preview", grid.preview, name="grid_preview"),
     path("<slug:slug>/grid/label", grid.label, name="grid_label"),
     path("<slug:slug>/grid/undo", grid.undo, name="grid_undo"),
+    # How good the labels are.
+    path("<slug:slug>/quality", quality.page, name="quality"),
+    path("<slug:slug>/quality/look", quality.look, name="look_for_errors"),
 ]
