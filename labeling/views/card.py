@@ -147,13 +147,19 @@ def _near(claimed: Claimed, labels: LabelSet) -> list[Near]:
             found.similarity,
             labels.named(intent.code for intent in found.question.gold.all()),
         )
-        for found in similar.like(claimed.question, limit=NEIGHBOURS, labelled=True)
+        for found in similar.like(
+            # A test question's gold must not guide the label of one to learn from.
+            claimed.question,
+            limit=NEIGHBOURS,
+            labelled=True,
+            without_test=True,
+        )
     ]
 
 
 def _duplicates(claimed: Claimed, user: User) -> list[Question]:
     question = claimed.question
-    if claimed.is_blind or claimed.queue in REVIEW or question.cluster_id is None:
+    if claimed.is_blind or claimed.queue in REVIEW:
         return []
     return list(bulk.duplicates_of(question, user=user)[:MAX_DUPLICATES])
 
