@@ -26,6 +26,7 @@ from labeling.admin.scoped import (
     Role,
     signed_in,
 )
+from labeling.exchange.forms import ExportForm
 from labeling.models import Intent, Transfer
 
 State = Transfer.State
@@ -49,7 +50,6 @@ class TransferAdmin(ReadOnlyAdmin):
         "project",
         "file_format",
         "status",
-        "progress",
         "rows",
         "by",
         "at",
@@ -99,16 +99,16 @@ class TransferAdmin(ReadOnlyAdmin):
 
     @display(description=_("state"))
     def status(self, obj: Transfer) -> str:
+        if obj.state == State.RUNNING:
+            return format_html("{} {}", _badge(obj), cells.bar(_share(obj)))
         return _badge(obj)
-
-    @display(description=_("progress"))
-    def progress(self, obj: Transfer) -> str:
-        return cells.bar(_share(obj))
 
     @display(description=_("rows"))
     def rows(self, obj: Transfer) -> str:
         count = (obj.report or {}).get("rows")
-        return number_format(count) if count is not None else cells.NOTHING
+        if count is None:
+            return cells.NOTHING
+        return number_format(count, force_grouping=True)
 
     @display(description=_("started"))
     def at(self, obj: Transfer) -> str:
@@ -259,25 +259,18 @@ def _shown(transfer: Transfer) -> dict[str, Any]:
 
 
 def _choices(transfer: Transfer) -> list[tuple[str, str]]:
-    """What was chosen at the start, in words."""
-    options = transfer.options
-    chosen: list[tuple[str, str]] = []
-    names = {
-        "state": gettext("State"),
-        "split": gettext("Split"),
-        "origin": gettext("Origin"),
-        "confidence": gettext("Confidence"),
-        "learned": gettext("Label learned"),
-        "text": gettext("Part of the text"),
-    }
-    for key, name in names.items():
-        if options.get(key):
-            chosen.append((name, str(options[key])))
-    if options.get("intent"):
-        code = Intent.objects.filter(pk=options["intent"]).values_list(
-            "code", flat=True
-        )
-        chosen.append((gettext("Gold intent"), code.first() or "–"))
+    """What was chosen at the start, in the words of the form."""
+    options, chosen = transfer.options, []
+    for name, field in ExportForm.base_fields.items():
+        value = options.get(name)
+        if not value or name in ("format", "project"):
+            continue
+        if name == "intent":
+            codes = Intent.objects.filter(pk=value).values_list("code", flat=True)
+            shown = codes.first() or "–"
+        else:
+            shown = str(dict(getattr(field, "choices", ())).get(value, value))
+        chosen.append((str(field.label), shown))
     if options.get("create_intents"):
         chosen.append((gettext("Create intents for unknown labels"), gettext("Yes")))
     return chosen

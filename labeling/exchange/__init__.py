@@ -114,33 +114,29 @@ class QuestionExchange(ImportExportMixin):
 
 
 def report_tables(report: dict[str, Any]) -> dict[str, Any]:
-    """An import's report as tables for a page.
+    """An import's report as a page shows it.
 
     Args:
         report: The fields of an `ImportReport`, as a transfer keeps them.
     """
+    counts = [
+        (_("rows"), report["rows"]),
+        (_("new questions"), report["created"]),
+        (_("already there"), report["rows"] - report["created"]),
+        (_("newly labelled"), report["labelled"]),
+        (_("conflicts"), report["conflicts"]),
+        (_("bad lines"), report["bad"]),
+    ]
     return {
-        "counts": _table(
-            (_("Rows"), number_format(report["rows"])),
-            (_("New questions"), number_format(report["created"])),
-            (_("Already there"), number_format(report["rows"] - report["created"])),
-            (_("Newly labelled"), number_format(report["labelled"])),
-            (_("Conflicts"), number_format(report["conflicts"])),
-            (_("Bad lines"), number_format(report["bad"])),
-            (_("New intents"), _few(report["new_intents"])),
-        ),
-        "bad_lines": _table(
-            *report["bad_lines"][:SHOWN_LINES], headers=[_("Line"), _("Reason")]
-        ),
+        "counts": [(name, number_format(n, force_grouping=True)) for name, n in counts],
+        "new_intents": _few(report["new_intents"]),
+        "bad_lines": report["bad_lines"][:SHOWN_LINES],
         "more_bad": max(0, report["bad"] - SHOWN_LINES),
         "more_conflicts": max(0, report["conflicts"] - SHOWN_LINES),
-        "conflict_lines": _table(
-            *(
-                (line, ", ".join(given), ", ".join(kept))
-                for line, given, kept in report["conflict_lines"][:SHOWN_LINES]
-            ),
-            headers=[_("Line"), _("In the file"), _("Kept")],
-        ),
+        "conflict_lines": [
+            (line, ", ".join(given), ", ".join(kept))
+            for line, given, kept in report["conflict_lines"][:SHOWN_LINES]
+        ],
     }
 
 
@@ -195,8 +191,4 @@ def _signed_in(request: HttpRequest) -> User:
 
 
 def _few(codes: list[str], shown: int = 20) -> str:
-    return ", ".join(codes[:shown]) + (" …" if len(codes) > shown else "") or "–"
-
-
-def _table(*rows: Any, headers: list[str] | None = None) -> dict[str, Any]:
-    return {"headers": headers or [], "rows": [list(row) for row in rows]}
+    return ", ".join(codes[:shown]) + (" …" if len(codes) > shown else "")
