@@ -48,6 +48,11 @@ class InUseFilter(ScopedFilter):
 class IntentForm(forms.ModelForm):  # type: ignore[type-arg]
     """Checks a new intent's code against old ones, which clients may still send."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "description" in self.fields:  # not for who may only look
+            self.fields["description"].widget.attrs["rows"] = 2
+
     def clean_code(self) -> str:
         code: str = self.cleaned_data["code"].strip()
         project = self.cleaned_data.get("project")
