@@ -22,9 +22,13 @@ SHOWN = 100
 """Questions that are shown at once."""
 ALIKE = 0.9
 """Cosine below which a question is not shown as one that is like another."""
+CLOSE = 0.95
+"""Cosine from which such a question is chosen at first: in the sample project those
+above have nearly always its intent, those below often a related one."""
 COUNT_MS = 300
 """How long matches are counted; a filter that takes longer has "more than shown"."""
 ANY = "any"
+_NEAREST = 10
 _MAX_TEXT = 200
 
 
@@ -100,11 +104,6 @@ class Filter:
         return bool(self.like or self.cluster or (self.text and self.by_meaning))
 
     @property
-    def picks_all(self) -> bool:
-        """Whether what it shows belongs together, so that all is chosen at first."""
-        return bool(self.like or self.cluster)
-
-    @property
     def is_default(self) -> bool:
         """Whether it says nothing beyond "open questions"."""
         return not self.pairs
@@ -173,6 +172,8 @@ class Match:
     question: Question
     similarity: float | None = None
     """Cosine to what was looked for, where it was looked for by likeness."""
+    is_chosen: bool = False
+    """Whether it belongs to the others so clearly that it is chosen at first."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,8 @@ class Found:
     source: Question | None = None
     """The question whose like, or whose near-duplicates, these are."""
     codes: list[str] = field(default_factory=list)
-    """Predicted and gold codes among the matches, the most frequent first."""
+    """What the matches and the labelled questions near them are called, likeliest
+    first."""
 
 
 def find(project: Project, wanted: Filter) -> Found:
@@ -249,12 +251,13 @@ def _near(project: Project, wanted: Filter) -> Found:
         source = _with_gold(Question.objects.of(project)).filter(pk=pk).first()
         if source is None:
             return Found([])
+    likeness: dict[int, float | None] = {}
+    labelled: list[Question] = []
     if wanted.cluster and source is not None:
-        ids = clusters.members(source).filter(project=project)
-        pks = ids.order_by("pk").values_list("pk", flat=True)
-        likeness: dict[int, float | None] = dict.fromkeys(pks[: bulk.MOST])
+        members = clusters.members(source).filter(project=project).order_by("pk")
+        likeness = dict.fromkeys(members.values_list("pk", flat=True)[: bulk.MOST])
     else:
-        near = _neighbours(project, wanted, source)
+        near, labelled = _neighbours(project, wanted, source)
         likeness = {one.question.pk: one.similarity for one in near}
         if source is not None:
             likeness = {source.pk: 1.0, **likeness}
@@ -264,30 +267,42 @@ def _near(project: Project, wanted: Filter) -> Found:
     found = {question.pk: question for question in _with_gold(rows)}
     shown = [found[pk] for pk in likeness if pk in found][:SHOWN]
     return Found(
-        [Match(question, likeness[question.pk]) for question in shown],
+        [_match(wanted, question, likeness[question.pk]) for question in shown],
         count=len(found),
         has_more=len(found) > SHOWN,
         elsewhere=passing.count() - len(found) if wanted.cluster else 0,
         to_be_embedded=bool(wanted.like) and not _has_vector(source),
         source=source,
-        codes=_codes(shown),
+        codes=_codes([*labelled, *shown]),
     )
 
 
 def _neighbours(
     project: Project, wanted: Filter, source: Question | None
-) -> list[similar.Neighbour]:
-    """Those of the state; some more than are shown, as other filters come after."""
-    options: dict[str, Any] = {
-        "limit": 3 * SHOWN,
-        "labelled": None if wanted.state == ANY else wanted.state == "labelled",
-        "without_test": True,
-    }
+) -> tuple[list[similar.Neighbour], list[Question]]:
+    """Those of the state, some more than are shown; and the nearest labelled ones."""
+    state = None if wanted.state == ANY else wanted.state == Question.State.LABELLED
+    many: dict[str, Any] = {"limit": 3 * SHOWN, "labelled": state}
+    few: dict[str, Any] = {"limit": _NEAREST, "labelled": True}
     if source is None:
         [vector] = similar.encode([wanted.text])
-        return similar.nearest(project, vector, **options)
-    near = similar.like(source, **options)
-    return [one for one in near if one.similarity >= ALIKE]
+        near, known = (
+            similar.nearest(project, vector, without_test=True, **options)
+            for options in (many, few)
+        )
+    else:
+        near, known = (
+            similar.like(source, without_test=True, **options)
+            for options in (many, few)
+        )
+        near = [one for one in near if one.similarity >= ALIKE]
+    ids = [one.question.pk for one in known]
+    return near, list(_with_gold(Question.objects.filter(pk__in=ids)))
+
+
+def _match(wanted: Filter, question: Question, similarity: float | None) -> Match:
+    is_close = bool(wanted.like) and (similarity or 0.0) >= CLOSE
+    return Match(question, similarity, is_chosen=bool(wanted.cluster) or is_close)
 
 
 def _has_vector(question: Question | None) -> bool:
@@ -299,13 +314,16 @@ def _with_gold(rows: QuerySet[Question]) -> QuerySet[Question]:
 
 
 def _codes(questions: list[Question]) -> list[str]:
-    counts: dict[str, int] = {}
+    """A gold label counts once, an answer by its confidence."""
+    weights: dict[str, float] = {}
     for question in questions:
-        gold = [label.intent.code for label in question.gold_labels.all()]
-        predicted = [one["code"] for one in (question.predicted or ())[:1]]
-        for code in gold or predicted:
-            counts[code] = counts.get(code, 0) + 1
-    return sorted(counts, key=lambda code: -counts[code])
+        said = {label.intent.code: 1.0 for label in question.gold_labels.all()}
+        for one in () if said else (question.predicted or ())[:1]:
+            said[one["code"]] = question.confidence or 0.0
+        for code, weight in said.items():
+            weights[code] = weights.get(code, 0.0) + weight
+    likely = (code for code, weight in weights.items() if weight > 0)
+    return sorted(likely, key=lambda code: -weights[code])
 
 
 def _count(rows: QuerySet[Any]) -> int | None:

@@ -4,31 +4,43 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.formats import number_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultiple, UnfoldAdminSelectWidget
 
-from labeling import access, annotations
+from labeling import access, annotations, clusters, search
 from labeling.admin import cells
+from labeling.admin.question_filters import (
+    ConfidenceFilter,
+    DuplicateFilter,
+    GoldIntentFilter,
+    LearnedFilter,
+)
+from labeling.admin.question_inlines import (
+    AnnotationInline,
+    GoldInline,
+    HistoryInline,
+)
 from labeling.admin.scoped import (
     CappedPaginator,
-    IntentFilter,
     ProjectFilter,
     ReadOnlyAdmin,
     Role,
-    ScopedFilter,
-    newest,
+    project_ids,
     signed_in,
 )
 from labeling.exchange import QuestionExchange
-from labeling.models import Annotation, GoldLabel, Intent, Question
+from labeling.models import GoldLabel, Intent, Question
 
 _KIND = {
     Question.State.OPEN: "info",
@@ -36,60 +48,6 @@ _KIND = {
     Question.State.SKIPPED: "",
     Question.State.DISPUTED: "warn",
 }
-
-
-class GoldIntentFilter(IntentFilter):
-    """By gold intent."""
-
-    title = _("gold intent")
-    path = "gold_labels__intent"
-
-
-class ConfidenceFilter(ScopedFilter):
-    """Low by each project's own threshold."""
-
-    title = _("confidence")
-    parameter_name = "confidence"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [
-            ("low", _("Low")),
-            ("high", _("High")),
-            ("none", _("Not answered yet")),
-        ]
-
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[Any]
-    ) -> QuerySet[Any] | None:
-        match self.value():
-            case "low":
-                return queryset.filter(confidence__lt=F("project__low_confidence"))
-            case "high":
-                return queryset.filter(confidence__gte=F("project__low_confidence"))
-            case "none":
-                return queryset.filter(confidence=None)
-        return None
-
-
-class LearnedFilter(ScopedFilter):
-    """Labels that no version has learned yet: what the next training adds."""
-
-    title = _("training")
-    parameter_name = "learned"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("no", _("Label not learned yet")), ("yes", _("Label learned"))]
-
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[Any]
-    ) -> QuerySet[Any] | None:
-        labelled = queryset.filter(state=Question.State.LABELLED)
-        match self.value():
-            case "no":
-                return labelled.filter(trained_in="")
-            case "yes":
-                return labelled.exclude(trained_in="")
-        return None
 
 
 class RelabelForm(forms.Form):
@@ -122,46 +80,6 @@ class RelabelForm(forms.Form):
         return ", ".join(i.code for i in self.chosen()) or gettext("none")
 
 
-class _ReadOnlyInline(TabularInline):
-    extra = 0
-    hide_title = True
-    can_delete = False
-    show_change_link = False
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
-class GoldInline(_ReadOnlyInline):
-    """The question's gold labels and who set them."""
-
-    model = GoldLabel
-    fields = ("intent", "source", "set_by", "set_at")
-    readonly_fields = fields
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return True  # whoever sees the question sees its label
-
-
-class AnnotationInline(_ReadOnlyInline):
-    """What each annotator said."""
-
-    model = Annotation
-    fields = ("annotator", "verdict", "labels", "comment", "updated_at")
-    readonly_fields = fields
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Annotation]:
-        rows: QuerySet[Annotation] = super().get_queryset(request)
-        return rows.prefetch_related("intents")
-
-    @display(description=_("intents"))
-    def labels(self, obj: Annotation) -> str:
-        return cells.codes(intent.code for intent in obj.intents.all())
-
-
 @admin.register(Question)
 class QuestionAdmin(QuestionExchange, ReadOnlyAdmin):
     """Questions are made by intake and labelled in the queue; here they are found."""
@@ -183,21 +101,24 @@ class QuestionAdmin(QuestionExchange, ReadOnlyAdmin):
         GoldIntentFilter,
         ConfidenceFilter,
         LearnedFilter,
+        DuplicateFilter,
         ("origin", ChoicesDropdownFilter),
     )
     search_fields = ("text",)
-    search_help_text = _("Part of a text, in the newest 100,000")
+    search_help_text = _("Any part of a text")
     ordering = ("-id",)
     sortable_by = ("confidence_bar",)
     list_select_related = ("project",)
     paginator = CappedPaginator
-    inlines = (GoldInline, AnnotationInline)
-    actions_detail = ("relabel",)
+    inlines = (GoldInline, AnnotationInline, HistoryInline)
+    actions_detail = ("like_this", "relabel")
     fields = (
         "text",
         ("project", "status", "split", "origin"),
         ("predicted_all", "confidence_bar", "margin"),
+        "said",
         ("method", "predicted_by", "priority"),
+        "near_duplicates",
         ("occurrences", "first_seen", "last_seen"),
         ("labelled_at", "trained_in"),
     )
@@ -208,19 +129,39 @@ class QuestionAdmin(QuestionExchange, ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Looks at the newest `SEARCHED` questions of what is filtered."""
-        if search_term:
-            queryset = newest(queryset)
-        found: tuple[QuerySet[Any], bool] = super().get_search_results(
-            request, queryset, search_term
-        )
-        return found
+        """Any part of a text; says so where it could not look at all of them."""
+        projects = project_ids(request)
+        chosen = request.GET.get(ProjectFilter.parameter_name, "")
+        if chosen.isdecimal():
+            projects &= {int(chosen)}
+        found = search.find(queryset, search_term, projects=projects)
+        if found.is_capped:
+            most = number_format(search.MOST, force_grouping=True)
+            told = gettext("Very many texts match: only the newest %(n)s were taken.")
+            messages.info(request, told % {"n": most})
+        elif found.is_cut:
+            told = gettext("The search ran out of time before the oldest questions.")
+            messages.info(request, told)
+        return found.questions, False
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
         question = self.get_object(request, str(object_id))
-        if question is None or not self.has_role(request, Role.REVIEWER, question):
+        if question is None:
             return []
-        return super().get_actions_detail(request, object_id)
+        may_label = self.has_role(request, Role.REVIEWER, question)
+        return [
+            one
+            for one in super().get_actions_detail(request, object_id)
+            if may_label or not one.action_name.endswith("relabel")
+        ]
+
+    @action(description=_("Questions like this"), url_path="like", icon="join_inner")
+    def like_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """To the grid with the questions that are nearest to this one."""
+        question = self.get_object(request, object_id)
+        if question is None:
+            raise Http404
+        return redirect(_grid(question, like=question.pk))
 
     @action(description=_("Set the label"), url_path="relabel", icon="gavel")
     def relabel(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -275,6 +216,37 @@ class QuestionAdmin(QuestionExchange, ReadOnlyAdmin):
             for one in obj.predicted or ()
         )
 
+    @display(description=_("decision trace"))
+    def said(self, obj: Question) -> str:
+        """What model, rules and LLM named; not of a question to be labelled blind."""
+        if obj.split == Question.Split.TEST and obj.state == Question.State.OPEN:
+            return cells.badge(gettext("hidden until it is labelled"))
+        trace = obj.trace or {}
+        sides = [
+            (gettext("model"), trace.get("model"), ""),
+            (gettext("rules"), trace.get("rules"), "pattern"),
+            (gettext("LLM"), trace.get("llm") and [{"code": trace["llm"]}], ""),
+        ]
+        return (
+            format_html_join(
+                "",
+                "<div>{}: {}</div>",
+                ((name, _named(said, about)) for name, said, about in sides if said),
+            )
+            or cells.NOTHING
+        )
+
+    @display(description=_("near-duplicates"))
+    def near_duplicates(self, obj: Question) -> str:
+        others = clusters.size(obj) - 1
+        if not others:
+            return cells.NOTHING
+        return format_html(
+            '<a class="tl-link" href="{}">{}</a>',
+            _grid(obj, cluster=obj.pk),
+            number_format(others, force_grouping=True),
+        )
+
     @display(description=_("confidence"), ordering="confidence")
     def confidence_bar(self, obj: Question) -> str:
         return cells.bar(obj.confidence, low=obj.project.low_confidence)
@@ -287,3 +259,26 @@ class QuestionAdmin(QuestionExchange, ReadOnlyAdmin):
     def status(self, obj: Question) -> str:
         state = Question.State(obj.state)
         return cells.badge(state.label, _KIND[state])
+
+
+def _grid(question: Question, **query: int) -> str:
+    return reverse(
+        "labeling:grid", args=[question.project.slug], query={**query, "state": "any"}
+    )
+
+
+def _named(said: list[dict[str, Any]], about: str) -> SafeString:
+    """Codes with their confidences, and what spoke for each."""
+    return cells.codes(
+        " ".join(
+            filter(
+                None,
+                (
+                    one["code"],
+                    cells.percent(one["confidence"]) if "confidence" in one else "",
+                    f"“{one[about]}”" if one.get(about) else "",
+                ),
+            )
+        )
+        for one in said
+    )

@@ -205,20 +205,6 @@ class TestQuestions:
         assert page.context["cl"].result_count == 3
         assert "First 3 shown" in page.content.decode()
 
-    def test_a_search_reads_the_newest_of_what_is_filtered(
-        self, project: Project, other: Project, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        from labeling.admin import scoped
-
-        monkeypatch.setattr(scoped, "SEARCHED", 2)
-        texts = ("word one", "word two", "word three")
-        ours = [make_question(project, text) for text in texts]
-        make_question(other, "word elsewhere")
-        client = signed_in("ann", project, other)
-        params = {"q": "word", "project": project.pk}
-        page = client.get(list_url(Question), params)
-        assert list(page.context["cl"].result_list) == [ours[2], ours[1]]
-
     def test_cost_does_not_grow_with_rows(
         self, project: Project, django_assert_max_num_queries: Any
     ) -> None:
