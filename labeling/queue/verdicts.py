@@ -17,8 +17,7 @@ from labeling.models import (
     Question,
     Queue,
 )
-from labeling.queue.leases import StaleLease, holding, why_gone
-from labeling.queue.sources import REVIEW
+from labeling.queue.leases import StaleLease, answer, is_reviewing, why_gone
 
 
 @taxonomy.again_if_merged
@@ -53,17 +52,18 @@ def submit(
     question = annotations.lock(question_id)
     resolved = taxonomy.resolve_codes(question.project, intents)
     annotations.check_intents(question.project, resolved)
-    lease = holding(question, user, token)
-    if lease is None or lease.queue in REVIEW:
+    queue = answer(question, user, token)
+    if queue is None:
         return _recorded(question, user, Annotation.Verdict.LABEL, resolved)
     duplicates = _duplicates(question, user) if with_duplicates else []
-    annotation = _answer(
-        lease,
+    annotation = annotations.record(
         question,
+        user,
         verdict=Annotation.Verdict.LABEL,
         intents=resolved,
         comment=comment,
         time_spent_ms=time_spent_ms,
+        shown=_shown(queue),
     )
     if duplicates:
         _label_duplicates(annotation, duplicates, resolved)
@@ -92,18 +92,19 @@ def skip(
         Question.DoesNotExist: There is no such question.
     """
     question = annotations.lock(question_id)
-    lease = holding(question, user, token)
-    if lease is None:
-        return _recorded(question, user, Annotation.Verdict.SKIP, [])
-    if lease.queue in REVIEW:
+    if is_reviewing(question, user, token):
         _dismiss(question, by=user, comment=reason)
         return None
-    return _answer(
-        lease,
+    queue = answer(question, user, token)
+    if queue is None:
+        return _recorded(question, user, Annotation.Verdict.SKIP, [])
+    return annotations.record(
         question,
+        user,
         verdict=Annotation.Verdict.SKIP,
         comment=reason,
         time_spent_ms=time_spent_ms,
+        shown=_shown(queue),
     )
 
 
@@ -138,9 +139,8 @@ def adjudicate(
     question = annotations.lock(question_id)
     resolved = taxonomy.resolve_codes(question.project, intents)
     annotations.check_intents(question.project, resolved)
-    lease = holding(question, user, token)
     newest = LabelChange.objects.filter(question=question)
-    if lease is None or lease.queue not in REVIEW:
+    if not is_reviewing(question, user, token):
         change = newest.first()
         if change is not None and _says(change, user, resolved):
             return change
@@ -156,26 +156,8 @@ def adjudicate(
     return newest[0]
 
 
-def _answer(
-    lease: Lease,
-    question: Question,
-    *,
-    verdict: str,
-    intents: Sequence[Intent] = (),
-    comment: str,
-    time_spent_ms: int | None,
-) -> Annotation:
-    # The slot stays taken until the question is settled.
-    Lease.objects.filter(pk=lease.pk).update(expires_at=None, is_returned=False)
-    return annotations.record(
-        question,
-        lease.holder,
-        verdict=verdict,
-        intents=intents,
-        comment=comment,
-        time_spent_ms=time_spent_ms,
-        shown=Shown(lease.queue, is_blind=lease.queue == Queue.AUDIT),
-    )
+def _shown(queue: str) -> Shown:
+    return Shown(queue, is_blind=queue == Queue.AUDIT)
 
 
 def _recorded(
