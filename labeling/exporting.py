@@ -11,6 +11,7 @@ from typing import IO, Any, Self
 from django.contrib.auth import get_user_model
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import OuterRef, Q
+from django.db.models.expressions import RawSQL
 
 from labeling import formats
 from labeling.formats import rasa
@@ -30,6 +31,7 @@ FULL = "full"
 KINDS = (*formats.WRITTEN, FULL)
 
 _BATCH = 2_000
+_MOST_WORDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,10 @@ class Selection:
     """low or high by the project's own threshold, or none: not answered yet."""
     learned: str = ""
     """yes or no: labelled, and a version has learned the label or not."""
+    duplicates: str = ""
+    """leader, member or none: what it is among near-duplicates."""
     text: str = ""
-    """Part of the text, in any case."""
+    """Parts of the text, between spaces; all of them must be in it."""
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
@@ -67,8 +71,15 @@ class Selection:
                 found = found.filter(**{name: value})
         if self.intent:
             found = found.filter(gold_labels__intent=self.intent)
-        if self.text:
-            found = found.filter(text__icontains=self.text)
+        if words := self.text.replace("\0", "").split()[:_MOST_WORDS]:
+            # As the list's search compares them, but all that match.
+            each = " AND ".join(["strpos(folded, labeling_fold(%s)) > 0"] * len(words))
+            sql = (
+                "SELECT question_id FROM labeling_searchtext"  # noqa: S608
+                f" WHERE project_id = %s AND {each}"
+            )
+            ids = RawSQL(sql, [project.pk, *words])  # noqa: S611 (as parameters)
+            found = found.filter(pk__in=ids)
         match self.confidence:
             case "low":
                 found = found.low_confidence(project)
@@ -76,6 +87,15 @@ class Selection:
                 found = found.filter(confidence__gte=project.low_confidence)
             case "none":
                 found = found.filter(confidence=None)
+        members = Question.objects.of(project).exclude(cluster=None)
+        match self.duplicates:
+            case "leader":
+                found = found.filter(pk__in=members.values("cluster"))
+            case "member":
+                found = found.exclude(cluster=None)
+            case "none":
+                found = found.filter(cluster=None)
+                found = found.exclude(pk__in=members.values("cluster"))
         match self.learned:
             case "no":
                 found = found.not_yet_trained()

@@ -174,7 +174,7 @@ def _filtered(request: HttpRequest) -> dict[str, Any]:
     """The list's filters by the form's names."""
     names = {"state__exact": "state", "split__exact": "split"}
     names |= {"origin__exact": "origin", "intent": "intent", "q": "text"}
-    names |= {"confidence": "confidence", "learned": "learned"}
+    names |= {name: name for name in ("confidence", "learned", "duplicates")}
     return {
         field: request.GET[name] for name, field in names.items() if name in request.GET
     }

@@ -150,6 +150,16 @@ class ExportForm(_ProjectForm):
         required=False,
         choices=[_ANY, *Question.Origin.choices],
     )
+    duplicates = forms.ChoiceField(
+        label=gettext_lazy("Near-duplicates"),
+        required=False,
+        choices=[
+            _ANY,
+            ("leader", gettext_lazy("Has near-duplicates")),
+            ("member", gettext_lazy("Near-duplicate of another")),
+            ("none", gettext_lazy("Neither")),
+        ],
+    )
     text = forms.CharField(
         label=gettext_lazy("Part of the text"),
         required=False,

@@ -48,9 +48,19 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def cpu_s(pid: int | str) -> float:
+    """Seconds of processor time that a process has had."""
+    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def measured(name: str, rows: int, what: Callable[[], object]) -> float:
-    """Runs a step in a process of its own, prints and returns its seconds."""
-    from django.db import connections
+    """Runs a step in a process of its own, prints and returns its seconds.
+
+    Beside them stands the processor time of the step and of its database session, which
+    hardly depends on what else the machine does.
+    """
+    from django.db import connection, connections
 
     connections.close_all()
     sys.stdout.flush()
@@ -59,10 +69,14 @@ def measured(name: str, rows: int, what: Callable[[], object]) -> float:
     if not pid:
         code = 1
         try:
-            start = time.perf_counter()
+            connection.ensure_connection()
+            database = connection.connection.info.backend_pid
+            start, before = time.perf_counter(), cpu_s("self")
             what()
             took = time.perf_counter() - start
-            os.write(writer, f"{took} {peak_mb()}".encode())
+            busy = cpu_s("self") - before
+            values = (took, peak_mb(), busy, cpu_s(database))
+            os.write(writer, " ".join(map(str, values)).encode())
             code = 0
         except BaseException:
             traceback.print_exc()
@@ -75,9 +89,11 @@ def measured(name: str, rows: int, what: Callable[[], object]) -> float:
     _pid, status = os.waitpid(pid, 0)
     if status:
         sys.exit(f"{name} failed")
-    seconds, peak = map(float, answer.split())
+    seconds, peak, busy, database_busy = map(float, answer.split())
     per_s = f"{rows / seconds:9,.0f} rows/s"
-    print(f"{name:24}{seconds:8.2f} s  {per_s}  peak {peak:4.0f} MB", flush=True)
+    busy_for = f"cpu {busy:6.1f} s + database {database_busy:6.1f} s"
+    print(f"{name:20}{seconds:8.1f} s  {per_s}  {busy_for}  peak {peak:4.0f} MB")
+    sys.stdout.flush()
     return seconds
 
 
@@ -160,7 +176,7 @@ def bench(folder: Path, options: argparse.Namespace) -> None:
         transfer = transfers.start_export(of, format=kind, by=user)
         run(name, transfer)
         transfer.refresh_from_db()
-        print(f"{'':24}{transfer.size / 1e6:8.1f} MB")
+        print(f"{'':20}{transfer.size / 1e6:8.1f} MB")
         return Path(default_storage.path(transfer.stored_as))
 
     def run(name: str, transfer: Transfer) -> float:

@@ -117,7 +117,13 @@ def test_an_export_holds_what_was_chosen() -> None:
     assert export("jsonl", split="train", intent=intent.pk, other="ignored") == (
         '{"text": "=打卡", "label": "a"}\n'
     )
-    assert export("jsonl", text="OP") == '{"text": "open"}\n'
+    assert export("jsonl", text="EN ｏｐ") == '{"text": "open"}\n'
+    assert export("jsonl", text="op no") == ""
+    leader, member = Question.objects.of(project)[:2]
+    Question.objects.filter(pk=member.pk).update(cluster=leader)
+    assert leader.text in export("jsonl", duplicates="leader")
+    assert member.text in export("jsonl", duplicates="member")
+    assert export("jsonl", duplicates="none").count("\n") == 2
     assert export("rasa", state="labelled").count("- intent:") == 2
 
 
