@@ -17,7 +17,6 @@ from labeling.models import (
     KeywordRule,
     LabelChange,
     Project,
-    Question,
 )
 from labeling.normalise import normalise
 from labeling.taxonomy import repointing
@@ -151,10 +150,22 @@ def split(
 
 
 def _share(question_ids: Sequence[int], *, rules: int = 0) -> Share:
-    questions = Question.objects.filter(pk__in=question_ids)
-    test = questions.filter(split=Question.Split.TEST).count()
-    shown = questions.exclude(split=Question.Split.TEST).order_by("-occurrences", "pk")
-    texts = list(shown.values_list("text", flat=True)[:SAMPLES])
+    # By hand: an array of 100,000 ids is one value, where `pk__in` would be as many.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT
+                (SELECT count(*) FROM labeling_question
+                    WHERE id = ANY(%(ids)s) AND split = 'test'),
+                ARRAY(SELECT text FROM labeling_question
+                    WHERE id = ANY(%(ids)s) AND split <> 'test'
+                    ORDER BY occurrences DESC, id LIMIT %(samples)s)
+            """,
+            {"ids": list(question_ids), "samples": SAMPLES},
+        )
+        row = cursor.fetchone()
+    assert row is not None
+    test, texts = row
     return Share(len(question_ids), test, texts, rules)
 
 
@@ -256,7 +267,12 @@ def _ask_again(question_ids: list[int], *, by: User | None, comment: str) -> Non
     gold.clear(
         question_ids, by=by, kind=LabelChange.Kind.SPLIT, comment=comment, anew=True
     )
-    Question.objects.filter(pk__in=question_ids).update(priority=priority.RAISED)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE labeling_question SET priority = %(priority)s"
+            " WHERE id = ANY(%(ids)s)",
+            {"priority": priority.RAISED, "ids": question_ids},
+        )
 
 
 def _tell(
