@@ -1,32 +1,31 @@
 """The admin's first page: one project's loop, and what to do next."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.functional import cached_property
 
-from labeling import datasets
+from labeling import audit, counts, progress
 from labeling.admin.scoped import memberships
 from labeling.models import (
-    Annotation,
     Intent,
     KeywordRule,
     Membership,
     Project,
     Question,
+    Queue,
 )
+from labeling.progress import OpenCount
 from registry.models import Activation, Evaluation, Version
 from training.models import TrainingBatch
 from tuneloop import traffic
 
 CHOSEN = "dashboard_project"
 """Session key of the project that the person looked at last."""
-COUNT_AT_MOST = 10_000
+COUNT_AT_MOST = counts.AT_MOST
 """Low-confidence questions are counted up to here: nobody labels that many."""
 _ROWS = 5
 
@@ -48,6 +47,11 @@ class Standing:
         """Whether the person may see versions, batches and traffic."""
         return self.role == Role.MANAGER
 
+    @property
+    def is_reviewer(self) -> bool:
+        """Whether the person settles what others disagree about."""
+        return self.role in (Role.REVIEWER, Role.MANAGER)
+
     @cached_property
     def traffic(self) -> traffic.Traffic:
         """Answers of the last days. One query."""
@@ -55,9 +59,8 @@ class Standing:
 
     @cached_property
     def states(self) -> dict[str, int]:
-        """Questions in each state, also of those with none. One query."""
-        counts = Question.objects.of(self.project).state_counts()
-        return {state: counts.get(state, 0) for state in Question.State.values}
+        """Questions in each state, also of those with none. One query at most."""
+        return counts.states(self.project)
 
     @property
     def states_named(self) -> list[dict[str, Any]]:
@@ -75,13 +78,12 @@ class Standing:
     @cached_property
     def low_confidence(self) -> int:
         """Open questions with a low-confidence answer, `COUNT_AT_MOST` + 1 at most."""
-        low = Question.objects.low_confidence(self.project).open().order_by()
-        return low.values("pk")[: COUNT_AT_MOST + 1].count()
+        return counts.low_confidence(self.project)
 
     @cached_property
     def missing_labels(self) -> int:
-        """Labels until the next training is worth it. Two queries."""
-        return datasets.missing_labels(self.project)
+        """Labels until the next training is worth it. Two queries at most."""
+        return counts.missing_labels(self.project)
 
     @property
     def needed_labels(self) -> int:
@@ -151,18 +153,41 @@ class Standing:
     @cached_property
     def own_labels(self) -> dict[str, int]:
         """The person's own verdicts: today, in seven days, in all. One query."""
-        midnight = timezone.localtime().replace(
-            hour=0, minute=0, second=0, microsecond=0
-        )
-        week = midnight - timedelta(days=6)
-        own = Annotation.objects.filter(
-            annotator=self.user_id, question__project=self.project
-        )
-        return own.aggregate(
-            today=Count("pk", filter=Q(updated_at__gte=midnight)),
-            week=Count("pk", filter=Q(updated_at__gte=week)),
-            total=Count("pk"),
-        )
+        return counts.own_labels(self.project, self.user_id)
+
+    @cached_property
+    def accuracy(self) -> audit.Report:
+        """How right the answers in production are. Two queries at most."""
+        return counts.accuracy(self.project)
+
+    @property
+    def worst_intents(self) -> list[tuple[str, audit.Accuracy]]:
+        """The intents that are answered worst, of those with enough blind labels."""
+        known = [
+            (code, one)
+            for code, one in self.accuracy.per_intent.items()
+            if one.share is not None
+        ]
+        return sorted(known, key=lambda item: item[1].share or 0.0)[:_ROWS]
+
+    @property
+    def missing_blind(self) -> int:
+        """Blind labels that are missing for a first figure."""
+        return max(0, audit.LEAST - self.accuracy.overall.n)
+
+    @cached_property
+    def _in_review(self) -> dict[str, OpenCount]:
+        return progress.waiting(self.project)
+
+    @property
+    def disputed(self) -> OpenCount:
+        """Questions on which annotators disagree. One query, shared with `suspect`."""
+        return self._in_review[Queue.DISPUTED]
+
+    @property
+    def suspect(self) -> OpenCount:
+        """Labels that are likely wrong."""
+        return self._in_review[Queue.SUSPECT]
 
     @cached_property
     def _waiting(self) -> Any:
@@ -211,8 +236,8 @@ class Standing:
 def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Adds the chosen project's standing to the first page; unfold calls this.
 
-    The choice is kept in the session. Cost: at most 15 queries, sign-in included; none
-    of them grows with the questions beyond an index scan.
+    The choice is kept in the session. Cost: at most 19 queries, sign-in included; what
+    grows with the questions is bounded or remembered: see `labeling.counts`.
     """
     projects = _projects(request)
     standing = _chosen(request, projects)

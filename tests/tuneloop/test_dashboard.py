@@ -334,5 +334,45 @@ class TestPage:
                 project=project, version=activation, kind="activate"
             )
         client = signed_in("mia", project)
-        with django_assert_max_num_queries(15):
+        with django_assert_max_num_queries(19):
             dashboard(client)
+
+
+class TestReview:
+    def test_production_accuracy_with_its_worst_intents(self, project: Project) -> None:
+        for code, right in (("good", 20), ("bad", 6)):
+            intent = make_intent(project, code)
+            for number in range(20):
+                question = make_labelled(
+                    project,
+                    intent,
+                    split="test",
+                    occurrences=1,
+                    predicted=[
+                        {"code": code if number < right else "x", "confidence": 0.9}
+                    ],
+                )
+                question.gold_labels.update(source="annotation")
+        shown = standing(project)
+        assert shown.accuracy.overall.share == pytest.approx(26 / 40)
+        assert [code for code, _one in shown.worst_intents] == ["bad", "good"]
+        body = dashboard(signed_in("mia", project)).content.decode()
+        assert "Right in production" in body
+        assert body.count("tl-interval-range") == 3
+        assert (
+            "Right in production"
+            not in dashboard(signed_in("rex", project)).content.decode()
+        )
+
+    def test_says_how_many_blind_labels_are_missing(self, project: Project) -> None:
+        body = dashboard(signed_in("mia", project)).content.decode()
+        assert "10 more blind labels" in body
+
+    def test_what_reviewers_have_to_settle(self, project: Project) -> None:
+        make_question(project, state="disputed")
+        make_labelled(project, make_intent(project), suspicion=0.9)
+        make_question(make_project(), state="disputed")
+        shown = standing(project, "reviewer")
+        assert (shown.disputed.shown, shown.suspect.shown) == (1, 1)
+        assert "queue=disputed" in dashboard(signed_in("rex", project)).content.decode()
+        assert "To review" not in dashboard(signed_in("ann", project)).content.decode()
