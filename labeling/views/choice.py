@@ -8,8 +8,9 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from labeling import progress
 from labeling.labelset import LabelSet
-from labeling.models import Intent, Queue
+from labeling.models import Intent, Project, Queue
 from labeling.views.guard import Visit
 
 REVIEW = (Queue.DISPUTED, Queue.SUSPECT)
@@ -79,3 +80,11 @@ class Choice:
             return ""
         fields = zip(_FIELDS.get(Queue(self.queue), ()), self.codes, strict=False)
         return "?" + urlencode([("queue", str(self.queue)), *fields])
+
+
+def pairs(project: Project, labels: LabelSet) -> list[tuple[Choice, int]]:
+    """The pair queues that hold most, and how many questions; one bounded query."""
+    return [
+        (Choice(Queue.PAIR, (pair.a, pair.b)), pair.count)
+        for pair in progress.confused_pairs(project, labels)
+    ]

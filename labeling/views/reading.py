@@ -7,7 +7,7 @@ from django.views.decorators.http import require_GET
 
 from labeling import guidelines, labelset, progress
 from labeling.models import Annotation, LabelChange, Question, Queue
-from labeling.views.choice import ABOUT, REVIEW, Choice
+from labeling.views.choice import ABOUT, REVIEW, Choice, pairs
 from labeling.views.guard import Visit, for_annotators
 from labeling.views.step import number
 
@@ -23,7 +23,6 @@ def queues(request: HttpRequest, visit: Visit) -> HttpResponse:
     choice = Choice.read(request.GET, visit, labels)
     counts = progress.waiting(visit.project)
     offered = [one for one in Queue if visit.is_reviewer or one not in REVIEW]
-    pairs = progress.confused_pairs(visit.project, labels)
     context = {
         "choice": choice,
         "project": visit.project,
@@ -33,7 +32,7 @@ def queues(request: HttpRequest, visit: Visit) -> HttpResponse:
             for one in offered
             if one not in (Queue.PAIR, Queue.INTENT)
         ],
-        "pairs": [(Choice(Queue.PAIR, (pair.a, pair.b)), pair.count) for pair in pairs],
+        "pairs": pairs(visit.project, labels),
     }
     return render(request, "labeling/queues.html", context)
 

@@ -51,3 +51,8 @@ def gaps_ms(page: Page) -> list[float]:
         "performance.getEntriesByName('queue-gap').map((entry) => entry.duration)"
     )
     return sorted(float(entry) for entry in entries)
+
+
+def all_answered(page: Page) -> None:
+    """Waits for the page that says that nothing is left."""
+    expect(stage_of(page)).to_contain_text("All questions are answered")

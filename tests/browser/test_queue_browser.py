@@ -10,13 +10,13 @@ from playwright.sync_api import expect
 from labeling import queue
 from labeling.models import Annotation, GoldLabel, Lease, Question
 from tests.browser.queue_page import (
+    all_answered,
     card,
     comment_of,
     gaps_ms,
     notice_of,
     press_and_wait,
     question_on,
-    stage_of,
     text_of,
     wait_until_sent,
 )
@@ -45,10 +45,6 @@ def ann(project):
 def open_question(project, text=None, **values):
     """One that is no test question: those are the audit's."""
     return make_question(project, text, **{"split": "train", **values})
-
-
-def all_answered(page):
-    expect(stage_of(page)).to_contain_text("All questions are answered")
 
 
 def test_two_annotators_work_through_50_questions(open_as, project, ann):

@@ -66,7 +66,9 @@ def judge(question: Question, name: str, code: str, comment: str = "") -> None:
 
 
 def test_a_blind_card_shows_nothing_that_could_sway(project: Project) -> None:
-    labelled = make_labelled(project, project.intents.get(code="stock"), "near one")
+    labelled = make_labelled(
+        project, project.intents.get(code="stock"), "near one", split="train"
+    )
     question = make_question(
         project,
         "how to pay",
@@ -102,7 +104,9 @@ def test_a_blind_card_shows_nothing_that_could_sway(project: Project) -> None:
 
 def test_neighbours_are_there_to_be_clicked(project: Project) -> None:
     question = open_question(project, "how do I pay")
-    near = make_labelled(project, project.intents.get(code="stock"), "a near one")
+    near = make_labelled(
+        project, project.intents.get(code="stock"), "a near one", split="train"
+    )
     similar.store(project.pk, {question.pk: VECTOR, near.pk: VECTOR})
     html = page("ann", project, "next")
     assert "a near one" in html

@@ -23,13 +23,12 @@ const outbox = new Outbox({
         say(state);
         showNotice();
     },
-    onSaved() {
-        if (!deck.current) deck.refill();
-    },
+    onSaved: (card) => deck.answered(card.id),
     onRefused(card, why, isLost) {
         card.notice = why;
         card.isLost = isLost;
         calmUntil = performance.now() + CALM_MS;
+        deck.answered(card.id);
         deck.putFirst(card);
         if (isLost) deck.refill(); // hands it out again, if nobody else took it
     },

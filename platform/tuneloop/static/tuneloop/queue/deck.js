@@ -13,6 +13,7 @@ export class Deck {
         Object.assign(this, { stage, outbox, onShow, onLabelSet });
         this.cards = [];
         this.left = new Map(); // by question, cards that were lost with something on them
+        this.along = new Map(); // by question, those that are labelled along with it
         this.asking = null;
         this.wantsMore = false;
         this.empty = null; // what the server says where there is nothing
@@ -43,15 +44,23 @@ export class Deck {
         this.onShow(current);
     }
 
-    // Takes the card off the screen and shows the next.
-    next(settled = []) {
+    // Takes the card off the screen and shows the next. What is labelled along with it is
+    // not asked any more; until the server knows, it may hand those out still.
+    next(along = []) {
         const card = this.cards.shift();
         card.hide();
         card.element.remove();
-        for (const id of settled) this.#drop(id);
+        if (along.length) this.along.set(card.id, along);
+        for (const id of along) this.#drop(id);
         this.show();
         this.refill();
         return card;
+    }
+
+    // The server has the verdict on a question, or refused it.
+    answered(id) {
+        this.along.delete(id);
+        if (!this.current) this.refill();
     }
 
     // Puts a card on screen, before what is there.
@@ -89,7 +98,7 @@ export class Deck {
         }
         const held = this.cards.filter((card) => !card.isLost);
         if (held.length >= WANTED) return;
-        const sent = this.outbox.items.map((item) => item.card.id);
+        const sent = [...this.outbox.items.map((item) => item.card.id), ...[...this.along.values()].flat()];
         const query = new URLSearchParams(queue.dataset.query);
         query.set("n", String(WANTED + sent.length));
         query.set("have", [...held.map((card) => card.id), ...sent].join(","));
@@ -128,7 +137,7 @@ export class Deck {
                 card.element.remove();
                 if (known.isLost) known.revive(card.token, told("again"));
                 else known.token = card.token;
-            } else if (!this.outbox.has(card.id)) {
+            } else if (!this.outbox.has(card.id) && !this.#isAlong(card.id)) {
                 const left = this.left.get(card.id);
                 if (left) card.continue(left, told("again"));
                 this.left.delete(card.id);
@@ -137,6 +146,10 @@ export class Deck {
             }
         }
         this.empty?.remove();
+    }
+
+    #isAlong(id) {
+        return [...this.along.values()].some((ids) => ids.includes(id));
     }
 
     #cardsOf(hand) {
