@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from labeling import queue
 from labeling.models import Annotation, GoldLabel, Lease, Question
-from tests.makers import make_intent, make_person, make_project, make_question
+from tests import makers
+from tests.makers import make_intent, make_person, make_question
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -44,6 +45,11 @@ with transaction.atomic():
     print(queue.claim(project, user)[0].question.pk, flush=True)
     sys.stdin.readline()
 """
+
+
+def make_project(**overrides):
+    """Without test questions: then the queue goes by priority alone."""
+    return makers.make_project(**{"test_share": 0, "audit_share": 0, **overrides})
 
 
 @pytest.fixture
