@@ -14,7 +14,10 @@ from labeling.taxonomy.renaming import check_code
 
 CLEARLY_NEARER = 0.02
 """How much more similar (cosine) a question must be to the mean of one part's seeds
-than to the mean of any other's, so that nobody is asked."""
+than to the mean of any other's, so that nobody is asked. With five seeds a part and
+the default encoder, pairs of neighbouring intents: CLINC150 76 % decided, 99.0 % of
+them right; MASSIVE in Chinese 24 % and 97.1 %. Half the margin: 92 % and 98.6 %, 55 %
+and 90.7 %."""
 
 
 @dataclass(frozen=True, slots=True)
