@@ -32,21 +32,26 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "platform"), str(Path(__file__).parent)]
+sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2] / "platform"))
 
-RANDOM, ACTIVE = "random", "active"
+from tests.benchmarks.learning_curves import (
+    ACTIVE,
+    METRICS,
+    RANDOM,
+    read_results,
+    report,
+)
+
 FALLBACK = "oos"
 AT_ONCE = 20
 """Questions that the annotator holds at a time."""
-
-Result = dict[str, Any]
 
 
 def main() -> int:
@@ -110,9 +115,24 @@ class Arm:
         for size in sizes:
             if size not in done:
                 self.one_round(size)
+            if self.order == ACTIVE and self.is_enough():
+                break
             if self.order == ACTIVE:
                 self.serve_latest()
                 self.refresh()
+
+    def is_enough(self) -> bool:
+        """Whether `--until-reached`, and both accuracies of random are reached."""
+        if not self.options.until_reached:
+            return False
+        mine = {**self.key, "order": RANDOM}
+        results = read_results(self.options.out)
+        other = [r for r in results if r.items() >= mine.items()]
+        own = [r for r in results if r.items() >= self.key.items()]
+        target = max(other, key=lambda r: r["labels"], default=None)
+        return target is not None and all(
+            max(r[metric] for r in own) >= target[metric] for metric in METRICS
+        )
 
     def prepare(self, sizes: Sequence[int]) -> None:
         """The project with its questions, made once."""
@@ -287,147 +307,6 @@ def embed(texts: Sequence[str]) -> Any:
     return np.array([_remembered[text] for text in texts])
 
 
-# --- Report ---------------------------------------------------------------------------
-
-
-def report(results: list[Result], picture: Path) -> None:
-    """Prints means over the seeds, what the active order saves, and draws it."""
-    curves = {order: mean_curve(results, order) for order in (RANDOM, ACTIVE)}
-    print("| labels | order | accuracy | in scope | seeds |")
-    print("|---|---|---|---|---|")
-    for order, curve in curves.items():
-        for size, rows in curve.items():
-            print(
-                f"| {size} | {order} | {_mean_sd(rows, 'accuracy')}"
-                f" | {_mean_sd(rows, 'in_scope_accuracy')} | {len(rows)} |"
-            )
-    if not curves[RANDOM] or not curves[ACTIVE]:
-        return
-    most = max(curves[RANDOM])
-    for metric in ("accuracy", "in_scope_accuracy"):
-        target = statistics.mean(r[metric] for r in curves[RANDOM][most])
-        needed = labels_for(target, means(curves[ACTIVE], metric))
-        print(f"\n{metric} of random at {most}: {target:.4f}")
-        if needed is None:
-            print("  the active order does not reach it")
-            continue
-        print(f"  the active order needs {needed:.0f}: {1 - needed / most:.0%} fewer")
-        for seed in sorted({r["seed"] for r in results}):
-            own = [r for r in results if r["seed"] == seed]
-            at = {r["labels"]: r[metric] for r in own if r["order"] == RANDOM}
-            line = {r["labels"]: r[metric] for r in own if r["order"] == ACTIVE}
-            single = labels_for(at[most], line) if most in at else None
-            print(f"  seed {seed}: {'-' if single is None else round(single)}")
-    picture.write_text(draw(curves), "utf-8")
-    print(f"\n{picture}")
-
-
-def mean_curve(results: list[Result], order: str) -> dict[int, list[Result]]:
-    """Results of an order by size."""
-    own = [r for r in results if r["order"] == order]
-    sizes = sorted({r["labels"] for r in own})
-    return {size: [r for r in own if r["labels"] == size] for size in sizes}
-
-
-def means(curve: dict[int, list[Result]], metric: str) -> dict[int, float]:
-    """Mean of a metric by size."""
-    return {n: statistics.mean(r[metric] for r in rows) for n, rows in curve.items()}
-
-
-def labels_for(target: float, curve: dict[int, float]) -> float | None:
-    """Where a curve first reaches the target, on straight lines between its points."""
-    points = sorted(curve.items())
-    if points and points[0][1] >= target:
-        return float(points[0][0])
-    for (n, low), (m, high) in itertools.pairwise(points):
-        if high >= target:
-            return n + (m - n) * (target - low) / (high - low)
-    return None
-
-
-def _mean_sd(rows: list[Result], metric: str) -> str:
-    values = [r[metric] for r in rows]
-    spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.4f}{spread}"
-
-
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 720, 420, 64, 48, 24, 24
-_COLOURS = {RANDOM: "#8a8f98", ACTIVE: "#1c7f67"}
-_NAMES = {RANDOM: "random order", ACTIVE: "Tuneloop's queue"}
-
-
-def draw(curves: dict[str, dict[int, list[Result]]]) -> str:
-    """Both curves as SVG: means as lines, single seeds as dots."""
-    sizes = [size for curve in curves.values() for size in curve]
-    values = [
-        r["accuracy"] for c in curves.values() for rows in c.values() for r in rows
-    ]
-    most, low, high = max(sizes), min(values) - 0.02, max(values) + 0.02
-
-    def x(size: float) -> float:
-        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * size / most
-
-    def y(value: float) -> float:
-        share: float = (value - low) / (high - low)
-        return _HEIGHT - _BOTTOM - (_HEIGHT - _BOTTOM - _TOP) * share
-
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
-        ' font-family="system-ui, sans-serif" font-size="13">',
-        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#ffffff"/>',
-    ]
-    parts += _axes(x, y, most, low, high)
-    target = statistics.mean(r["accuracy"] for r in curves[RANDOM][max(curves[RANDOM])])
-    parts.append(
-        f'<line x1="{x(0):.1f}" x2="{x(most):.1f}" y1="{y(target):.1f}"'
-        f' y2="{y(target):.1f}" stroke="#8a8f98" stroke-dasharray="4 4"/>'
-    )
-    for place, (order, curve) in enumerate(curves.items()):
-        colour = _COLOURS[order]
-        line = means(curve, "accuracy")
-        points = " ".join(f"{x(n):.1f},{y(v):.1f}" for n, v in line.items())
-        parts.append(
-            f'<polyline points="{points}" fill="none" stroke="{colour}"'
-            ' stroke-width="2.5"/>'
-        )
-        parts += [
-            f'<circle cx="{x(r["labels"]):.1f}" cy="{y(r["accuracy"]):.1f}" r="3"'
-            f' fill="{colour}" fill-opacity="0.55"/>'
-            for rows in curve.values()
-            for r in rows
-        ]
-        at = _HEIGHT - _BOTTOM - 40 + 20 * place
-        parts.append(
-            f'<rect x="{_WIDTH - 190}" y="{at - 9}" width="18" height="4"'
-            f' fill="{colour}"/>'
-            f'<text x="{_WIDTH - 165}" y="{at - 2}" fill="#374151">'
-            f"{_NAMES[order]}</text>"
-        )
-    return "\n".join([*parts, "</svg>", ""])
-
-
-def _axes(x: Any, y: Any, most: int, low: float, high: float) -> Iterator[str]:
-    for tick in range(0, most + 1, 500 if most > 1000 else 100):
-        yield (
-            f'<text x="{x(tick):.1f}" y="{_HEIGHT - _BOTTOM + 20}" fill="#6b7280"'
-            f' text-anchor="middle">{tick}</text>'
-        )
-    step = 0.05 if high - low > 0.12 else 0.02
-    for n in range(int(low / step) + 1, int(high / step) + 1):
-        yield (
-            f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(n * step):.1f}"'
-            f' y2="{y(n * step):.1f}" stroke="#e5e7eb"/>'
-            f'<text x="{_LEFT - 8}" y="{y(n * step) + 4:.1f}" fill="#6b7280"'
-            f' text-anchor="end">{100 * n * step:.0f} %</text>'
-        )
-    yield (
-        f'<text x="{(_LEFT + _WIDTH) / 2:.0f}" y="{_HEIGHT - 8}" fill="#374151"'
-        ' text-anchor="middle">labels</text>'
-        f'<text x="16" y="{_HEIGHT / 2:.0f}" fill="#374151" text-anchor="middle"'
-        f' transform="rotate(-90 16 {_HEIGHT / 2:.0f})">test questions right</text>'
-    )
-
-
 # --- Files and services ---------------------------------------------------------------
 
 
@@ -436,13 +315,6 @@ def read_rows(path: Path) -> list[tuple[str, str]]:
     with path.open(encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     return [(row["text"], row["label"]) for row in rows]
-
-
-def read_results(path: Path) -> list[Result]:
-    """What is written down already."""
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 def _start_services(options: argparse.Namespace) -> None:
@@ -480,10 +352,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--home", type=Path, help="data folder; beside the results")
     parser.add_argument("--seeds", type=numbers, default=[1, 2, 3])
     parser.add_argument("--orders", nargs="+", default=[RANDOM, ACTIVE])
-    parser.add_argument("--random", type=numbers, default=[1000, 2000])
-    parser.add_argument("--active", type=numbers, default=[400, 700, 1000, 1300])
+    parser.add_argument("--random", type=numbers, default=[500, 1000, 2000])
+    parser.add_argument("--active", type=numbers, default=[400, 700, 1000, 1300, 1600])
     parser.add_argument("--pool-rows", type=int, default=0, help="0 = all")
     parser.add_argument("--test-rows", type=int, default=0, help="0 = all")
+    parser.add_argument(
+        "--until-reached",
+        action="store_true",
+        help="end the active order where it has reached the random one's last size",
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--report", action="store_true")
