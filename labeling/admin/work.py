@@ -1,8 +1,11 @@
 """Admin pages of annotations, gold labels and leases: who judged and holds what."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
@@ -25,9 +28,15 @@ class AnnotationAdmin(ReadOnlyAdmin):
 
     project_path = "question__project"
     role_to_view = Role.REVIEWER
-    list_display = ("text", "annotator", "labels", "verdict", "seconds", "updated_at")
+    list_display = (
+        *("text", "annotator", "labels", "verdict", "queue", "seconds", "updated_at"),
+    )
     list_select_related = ("question", "annotator")
-    list_filter = (ProjectFilter, ("verdict", ChoicesDropdownFilter))
+    list_filter = (
+        ProjectFilter,
+        ("verdict", ChoicesDropdownFilter),
+        ("queue", ChoicesDropdownFilter),
+    )
     ordering = ("-id",)
     sortable_by = ()
     paginator = CappedPaginator
@@ -36,6 +45,8 @@ class AnnotationAdmin(ReadOnlyAdmin):
         ("annotator", "verdict"),
         "labels",
         "comment",
+        ("queue", "is_blind", "bulk"),
+        ("suggested", "suggested_by"),
         ("seconds", "created_at", "updated_at"),
     )
 
@@ -79,18 +90,30 @@ class GoldLabelAdmin(ReadOnlyAdmin):
 
 @admin.register(Lease)
 class LeaseAdmin(ScopedAdmin):
-    """Questions that annotators hold; a manager may free one by deleting its lease."""
+    """Questions that annotators hold; a manager may give them back to the queue."""
 
     project_path = "question__project"
     role_to_view = Role.REVIEWER
-    list_display = ("text", "holder", "slot", "claimed_at", "expires_at")
+    list_display = ("text", "holder", "queue", "claimed_at", "expires_at", "is_live")
     list_select_related = ("question", "holder")
-    list_filter = (ProjectFilter,)
+    list_filter = (ProjectFilter, ("queue", ChoicesDropdownFilter))
     ordering = ("expires_at",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Lease]:
         # Answered slots have no end: deleting one would let one annotator too many in.
         return super().get_queryset(request).filter(expires_at__isnull=False)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        # To delete a lease is to give its question back; it asks first, and what its
+        # holder submits after that is refused without losing what they typed.
+        actions: dict[str, Any] = super().get_actions(request)
+        if "delete_selected" in actions:
+            delete, name, _description = actions["delete_selected"]
+            actions["delete_selected"] = (delete, name, _("Give back to the queue"))
+        return actions
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Lease]) -> None:
+        self.writable(request, queryset).delete()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -101,3 +124,8 @@ class LeaseAdmin(ScopedAdmin):
     @display(description=_("question"))
     def text(self, obj: Lease) -> str:
         return cells.long_text(obj.question.text)
+
+    @display(description=_("held"), boolean=True)
+    def is_live(self, obj: Lease) -> bool:
+        """Not run out: others can't take it yet."""
+        return obj.expires_at is not None and obj.expires_at > timezone.now()
