@@ -19,6 +19,7 @@ from registry.onnx.session import (
     group_by_length,
     probabilities,
 )
+from registry.onnx.tokens import TextEncoder
 from tests.training.ml.makers import TOPICS, make_examples
 
 
@@ -149,3 +150,23 @@ def test_probabilities() -> None:
     assert 0.5 < warm[0, 0] < p[0, 0]
     several = probabilities(logits, multi=True)
     np.testing.assert_allclose(several[0], [0.8808, 0.5, 0.0], atol=1e-4)
+
+
+def test_equal_tokenizers_are_held_once_and_cut_each_in_its_own_way(
+    served: Path, tmp_path: Path
+) -> None:
+    shutil.copy(served / "tokenizer.json", tmp_path)
+    short, long = (
+        TextEncoder(folder, max_length=length)
+        for folder, length in ((served, 4), (tmp_path, 6))
+    )
+    assert short._shared is long._shared
+    text = "show me the stock alert please"
+    first, second = short.encode([text]).ids[0], long.encode([text]).ids[0]
+    assert (len(first), len(second)) == (4, 6)
+    assert first[:3] == second[:3]
+    assert (
+        first[-1]
+        == second[-1]
+        == TextEncoder(served, max_length=99).encode([""]).ids[0][-1]
+    )  # the token that ends a text stays
