@@ -18,7 +18,7 @@ CHANGES = 20
 @require_GET
 @for_annotators
 def queues(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """The queues to choose from, with what waits in each. Five queries, all bounded."""
+    """The queues to choose from, with what waits in each. Seven bounded queries."""
     labels = labelset.of(visit.project)
     choice = Choice.read(request.GET, visit, labels)
     counts = progress.waiting(visit.project)
@@ -40,7 +40,7 @@ def queues(request: HttpRequest, visit: Visit) -> HttpResponse:
 @require_GET
 @for_annotators
 def history(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """How a question's label came to be, as far as this person may know. Four queries.
+    """How a question's label came to be, as far as this person may know. Eight queries.
 
     Nobody who is still to judge a question learns what others said to it: an open test
     question shows nothing, and an annotator sees only their own part of a question that
@@ -75,7 +75,7 @@ def history(request: HttpRequest, visit: Visit) -> HttpResponse:
 @require_GET
 @for_annotators
 def guideline(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """One intent's guidelines as HTML; four queries, rendered once a process."""
+    """One intent's guidelines as HTML; five queries, rendered once a process."""
     labels = labelset.of(visit.project)
     found = labels.named([request.GET.get("intent", "")])
     context = {

@@ -146,7 +146,7 @@ def test_next_gives_what_the_page_has_not(browser, project, pay):
     html = response.content.decode()
     assert html.strip().startswith("<div data-hand")
     assert "<html" not in html
-    assert re.fullmatch(r"app;dur=\d+\.\d", response["Server-Timing"])
+    assert re.search(r"\bapp;dur=\d+\.\d$", response["Server-Timing"])
 
 
 def test_nobody_caches_a_page_with_a_lease(browser, project):
@@ -205,7 +205,7 @@ def test_submit_saves(browser, ann, project, pay):
         time_spent_ms="1500",
     )
     assert response.status_code == 204
-    assert response["Server-Timing"].startswith("app;dur=")
+    assert "app;dur=" in response["Server-Timing"]
     annotation = Annotation.objects.get()
     assert (annotation.question, annotation.annotator) == (first, ann)
     assert (annotation.comment, annotation.time_spent_ms) == ("sure", 1500)
@@ -490,7 +490,7 @@ def test_a_step_costs_a_bounded_number_of_queries(
         make_labelled(project, pay)
         open_question(project, predicted=[{"code": "pay", "confidence": n / 20}])
     page = browser.get(address(project))
-    with django_assert_max_num_queries(30):
+    with django_assert_max_num_queries(24):
         send(browser, project, "submit", **card(page), intent="pay")
     have = ",".join(pk for pk, _token in cards(page)[1:])
     with django_assert_max_num_queries(18):
