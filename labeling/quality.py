@@ -11,20 +11,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from statistics import median
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db import connection
+from django.db.models import Q
 from django.utils import timezone
 
 from labeling import agreement, labelset
 from labeling.agreement import Agreement, Distance, Ratings
 from labeling.labelset import LabelSet
-from labeling.models import Intent, LabelChange, Membership, Project
+from labeling.models import ApiKey, Intent, LabelChange, Membership, Project
 from labeling.rules.wilson import Interval, wilson
 
 VERDICTS = 30_000
-"""Verdicts that a report looks at, shared among the project's members."""
+"""Verdicts that a report looks at, shared among those who may label."""
 LEAST_EACH = 300
 """Verdicts of each person, however many members there are."""
 ADJUDICATIONS = 2_000
@@ -39,7 +41,7 @@ SELECT a.question_id, a.annotator_id, a.verdict = 'label', a.time_spent_ms, a.is
         SELECT string_agg(ai.intent_id::text, ',' ORDER BY ai.intent_id)
         FROM labeling_annotation_intents ai WHERE ai.annotation_id = a.id
     ), q.state = 'labelled', gold.intents, gold.set_by
-FROM auth_user u CROSS JOIN LATERAL (
+FROM unnest(%(people)s::bigint[]) AS u (id) CROSS JOIN LATERAL (
     SELECT id, question_id, annotator_id, verdict, time_spent_ms, is_blind, suggested
     FROM labeling_annotation
     WHERE annotator_id = u.id AND bulk_id IS NULL
@@ -178,14 +180,13 @@ def forget(project: Project) -> None:
 
 
 def _report(project: Project) -> Report:
-    members = Membership.objects.filter(project=project).count()
-    each = max(LEAST_EACH, VERDICTS // max(1, members))
-    verdicts = _read(project, labelset.of(project), each=each)
+    people = _who(project)
+    each = max(LEAST_EACH, VERDICTS // max(1, len(people)))
+    verdicts = _read(project, labelset.of(project), people, each=each)
     ratings = Ratings.of(
         (one.question, one.person, one.labels) for one in verdicts if one.is_label
     )
     distance = Distance.MASI if project.is_multi_intent else Distance.NOMINAL
-    people = {one.person for one in verdicts}
     names = dict(User.objects.filter(pk__in=people).values_list("pk", "username"))
     return Report(
         at=timezone.now(),
@@ -203,9 +204,25 @@ def _report(project: Project) -> Report:
     )
 
 
-def _read(project: Project, labels: LabelSet, *, each: int) -> list[_Verdict]:
+def _who(project: Project) -> list[int]:
+    """Who may label in the project: its members, its API keys' users, superusers.
+
+    Verdicts of other projects are walked over, so nobody else is looked at.
+    """
+    people = User.objects.filter(
+        Q(pk__in=Membership.objects.filter(project=project).values("user"))
+        | Q(pk__in=ApiKey.objects.filter(project=project).values("user"))
+        | Q(is_superuser=True)
+    )
+    return list(people.values_list("pk", flat=True))
+
+
+def _read(
+    project: Project, labels: LabelSet, people: list[int], *, each: int
+) -> list[_Verdict]:
     with connection.cursor() as cursor:
-        cursor.execute(_VERDICTS, {"project": project.pk, "each": each})
+        values: dict[str, Any] = {"project": project.pk, "people": people, "each": each}
+        cursor.execute(_VERDICTS, values)
         rows = cursor.fetchall()
     sets: dict[str | None, frozenset[int]] = {None: frozenset()}
 
