@@ -152,14 +152,15 @@ _RESTORE = f"""{_WAS}, change AS (
     FROM change JOIN labeling_question q ON q.id = change.question_id
     CROSS JOIN LATERAL jsonb_array_elements_text(change.before -> 'codes') named (code)
 ), goal AS (
-    SELECT change.question_id AS id, wanted.ids, change.before,
+    SELECT change.question_id AS id, coalesce(wanted.ids, '{{}}') AS ids, change.before,
         CASE WHEN change.before IS NULL OR wanted.is_lost THEN 'open'
             ELSE change.before ->> 'state' END AS state
-    FROM change CROSS JOIN LATERAL (
-        SELECT coalesce(array_agg(DISTINCT intent), '{{}}') AS ids,
-            coalesce(bool_or(intent IS NULL), false) AS is_lost
-        FROM code WHERE code.question_id = change.question_id
-    ) wanted
+    -- Grouped and joined once: looked up for each question, it would be quadratic.
+    FROM change LEFT JOIN (
+        SELECT question_id, array_agg(DISTINCT intent) AS ids,
+            bool_or(intent IS NULL) AS is_lost
+        FROM code GROUP BY question_id
+    ) wanted USING (question_id)
 ), dropped AS (
     DELETE FROM labeling_goldlabel g USING goal WHERE g.question_id = goal.id
         AND (goal.state = 'open' OR g.intent_id <> ALL(goal.ids))
