@@ -246,6 +246,7 @@ class Arm:
         """`train PROJECT --preset first`; returns what it prints."""
         from django.core.management import call_command
 
+        self._end_leftovers()
         out = io.StringIO()
         call_command(
             "train",
@@ -257,6 +258,20 @@ class Arm:
             stdout=out,
         )
         return dict(json.loads(out.getvalue().splitlines()[-1]))
+
+    def _end_leftovers(self) -> None:
+        """A killed run leaves its batch running until that is seen to be stale."""
+        from training import batches
+        from training.models import TrainingBatch
+
+        unfinished = TrainingBatch.objects.filter(
+            project=self.project, finished_at=None
+        )
+        for batch in unfinished:
+            batches.cancel(batch, None)
+        while unfinished.exists():
+            time.sleep(5)
+            batches.sweep()
 
     def serve_latest(self) -> None:
         """Activates the newest version, whatever the gate says."""
