@@ -250,6 +250,21 @@ def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     return context
 
 
+def looked_at(request: HttpRequest) -> Standing | None:
+    """The project of the page's address, else the one that was looked at last.
+
+    Cost: one query a request, none where the memberships were read already.
+    """
+    cached: list[Standing | None] = request.__dict__.setdefault("_looked_at", [])
+    if not cached:
+        projects = _projects(request)
+        match = request.resolver_match
+        slug = match.kwargs.get("slug") if match else None
+        here = (one for one in projects if one.project.slug == slug)
+        cached.append(next(here, None) or _chosen(request, projects))
+    return cached[0]
+
+
 def _projects(request: HttpRequest) -> list[Standing]:
     user_id = int(request.user.pk or 0)
     if request.user.is_superuser:

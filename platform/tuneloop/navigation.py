@@ -4,11 +4,17 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import reverse_lazy
+from django.urls import reverse, reverse_lazy
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from labeling import access
+from labeling.models import Membership
+from tuneloop import dashboard
+
 _Permission = Callable[[HttpRequest], bool]
+
+Role = Membership.Role
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
@@ -18,13 +24,22 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             "title": _("Loop"),
             "items": [
                 _item(_("Dashboard"), "space_dashboard", "admin:index"),
-                _item(
-                    _("Label"),
-                    "label",
-                    "labeling:queue",
-                    _may("labeling.view_question"),
+                {
+                    **_item(
+                        _("Label"),
+                        "label",
+                        "labeling:queue",
+                        _may("labeling.view_question"),
+                    ),
+                    "active": _is_queue,
+                },
+                *_in_project(
+                    request, _("Label in bulk"), "select_all", "grid", Role.ANNOTATOR
                 ),
                 _page(_("Questions"), "forum", "labeling", "question"),
+                *_in_project(
+                    request, _("Quality"), "balance", "quality", Role.REVIEWER
+                ),
                 _page(_("Rules"), "rule", "labeling", "keywordrule"),
                 {
                     **_page(
@@ -41,6 +56,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 _page(_("Projects"), "folder", "labeling", "project"),
                 _page(_("Intents"), "sell", "labeling", "intent"),
+                _page(_("Imports and exports"), "swap_vert", "labeling", "transfer"),
                 _page(_("Members"), "group", "labeling", "membership"),
                 _page(_("API keys"), "key", "labeling", "apikey"),
                 _page(_("Accounts"), "person", "auth", "user"),
@@ -94,8 +110,25 @@ def _page(title: str | Promise, icon: str, app: str, model: str) -> dict[str, An
     )
 
 
+def _in_project(
+    request: HttpRequest, title: str | Promise, icon: str, url_name: str, role: str
+) -> list[dict[str, Any]]:
+    """A page of the project that the person looks at, where they have the role."""
+    standing = dashboard.looked_at(request)
+    if standing is None or standing.role not in access.at_least(role):
+        return []
+    link = reverse(f"labeling:{url_name}", args=[standing.project.slug])
+    return [{"title": title, "icon": icon, "link": link}]
+
+
 def _may(permission: str) -> _Permission:
     return lambda request: request.user.has_perm(permission)
+
+
+def _is_queue(request: HttpRequest) -> bool:
+    """The grid and the quality page lie below the queue's address."""
+    match = request.resolver_match
+    return match is not None and match.view_name == "labeling:queue"
 
 
 def _is_training(request: HttpRequest) -> bool:

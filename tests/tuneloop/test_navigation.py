@@ -37,7 +37,7 @@ def superuser() -> Client:
 
 def test_an_annotator_sees_little() -> None:
     assert set(entries(signed_in("ann"))) == {
-        *("Dashboard", "Label", "Questions", "Projects", "Intents"),
+        *("Dashboard", "Label", "Label in bulk", "Questions", "Projects", "Intents"),
     }
 
 

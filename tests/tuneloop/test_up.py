@@ -212,7 +212,7 @@ def test_a_command_beside_it_uses_its_servers(running: Up) -> None:
     done = subprocess.run(
         [*manage, "doctor"], env=running.env, capture_output=True, text=True
     )
-    assert re.search(r"ok +workers +1 runs", done.stdout), done.stdout
+    assert re.search(r"ok +workers +2 run", done.stdout), done.stdout
     assert done.returncode == 0, done.stdout
     assert run_file(running.home, "postgres.url").stat().st_mtime_ns == before
     assert running.is_serving()

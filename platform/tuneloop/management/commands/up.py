@@ -154,11 +154,14 @@ def _programs(options: dict[str, Any]) -> list[Program]:
         port=options["port"],
         processes=options["web_processes"],
     )
-    worker = [*manage, "rqworker", "training", "default"]
-    names = ["worker", *(f"worker-{n}" for n in range(2, options["workers"] + 1))]
+    # Trainings keep their workers for minutes; imports, fresh priorities and the sweeps
+    # that find a crashed training must not wait behind them.
+    trainer = [*manage, "rqworker", "training"]
+    names = ["trainer", *(f"trainer-{n}" for n in range(2, options["workers"] + 1))]
     return [
         Program("web", granian, "web"),
-        *(Program(name, worker, "worker") for name in names),
+        *(Program(name, trainer, "worker") for name in names),
+        Program("worker", [*manage, "rqworker", "default"], "worker"),
         Program("scheduler", [*manage, "scheduler"], "scheduler"),
     ]
 
