@@ -70,8 +70,8 @@ def claim(
     """Hands questions to a person: those they hold already, then the next in line.
 
     Each question of the priority queue is drawn from the audit with the probability
-    `project.audit_share`; either gives what it has when the other is empty, also when
-    the audit is asked for by name. The other queues give their own.
+    `project.audit_share`; either gives what it has when the other is empty. All other
+    queues, the audit asked for by name among them, give their own alone.
 
     Args:
         project: Whose questions.
@@ -132,8 +132,6 @@ class _Hand:
         """Takes what is free, without waiting for anybody."""
         if self._queue != Queue.PRIORITY:
             self._take(self._queue, most=self.limit)
-            if self._queue == Queue.AUDIT:
-                self._take(Queue.PRIORITY, most=self._missing)
             return
         # One at a time is the common case: a page that has lost one of three.
         self._take(Queue.AUDIT if self._is_audit() else Queue.PRIORITY, most=1)
@@ -145,7 +143,7 @@ class _Hand:
     def wait(self) -> None:
         """Takes what others are just writing, once they have written it."""
         queues = [self._queue]
-        if self._queue in (Queue.PRIORITY, Queue.AUDIT):
+        if self._queue == Queue.PRIORITY:
             queues = [Queue.PRIORITY, Queue.AUDIT]
         for queue in queues:
             for _try in range(_TRIES):
@@ -168,8 +166,6 @@ class _Hand:
             return False
         sql = claim_sql(queue, waits=waits)
         values = {**self._values, "most": most}
-        if queue != self._queue:  # the audit falls back on the priority queue
-            values["held"] = [Queue.PRIORITY, Queue.AUDIT]
         try:
             with transaction.atomic(), connection.cursor() as cursor:
                 if waits:

@@ -183,13 +183,11 @@ def test_priority_and_audit_fall_back_on_each_other(ann, share, split):
     assert {one.question for one in queue.claim(project, ann, limit=5)} == questions
 
 
-def test_the_audit_by_name_falls_back_and_keeps_what_it_gave(project, ann):
-    for _n in range(3):
-        make_question(project)
-    first = queue.claim(project, ann, queue="audit")
-    assert [(one.queue, one.is_blind) for one in first] == [("priority", False)]
-    assert queue.claim(project, ann, queue="audit")[0].token == first[0].token
-    assert Lease.objects.count() == 1
+def test_the_audit_by_name_gives_its_own_alone(project, ann):
+    makers.make_question(project, split="train")
+    assert queue.claim(project, ann, queue="audit") == []
+    test = makers.make_question(project, split="test")
+    assert [one.question for one in queue.claim(project, ann, queue="audit")] == [test]
 
 
 # --- Who holds what -----------------------------------------------------------------
