@@ -175,9 +175,13 @@ def print_plan() -> None:
         transaction.set_rollback(True)
 
 
-def in_own_database(work: Callable[[], None]) -> None:
-    """Runs with a migrated database in a folder that is removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="tuneloop-bench-") as folder:
+def in_own_database(work: Callable[[], None], home: Path | None = None) -> None:
+    """Runs with a migrated database in a folder that is removed afterwards.
+
+    A `home` of the caller's stays, so that the next run finds it filled.
+    """
+    with tempfile.TemporaryDirectory(prefix="tuneloop-bench-") as temporary:
+        folder = str(home.resolve()) if home else temporary
         for name in ("DATABASE_URL", "REDIS_URL"):
             os.environ.pop(name, None)
         os.environ["TUNELOOP_HOME"] = folder
