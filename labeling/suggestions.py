@@ -136,10 +136,13 @@ def most_used(project: Project, labels: LabelSet) -> list[Intent]:
 def _shares(
     answers: Iterable[dict[str, Any]], labels: LabelSet
 ) -> list[tuple[Intent, float]]:
-    """Intents and their confidence, best first; those that are gone fall out."""
+    """Intents and their confidence, best first; those that are gone fall out.
+
+    So do those without any confidence: the fallback, answered for want of another.
+    """
     shares: dict[str, float] = {}
     for answer in sorted(answers, key=lambda one: -float(one["confidence"])):
         code = labels.current(answer["code"])
-        if code is not None:
+        if code is not None and answer["confidence"] > 0:
             shares.setdefault(code, float(answer["confidence"]))
     return [(labels.intents[code], share) for code, share in shares.items()]

@@ -451,6 +451,9 @@ def test_the_fallback_has_a_key_of_its_own_unless_predicted(project, pay):
     predicted = [{"code": "none", "confidence": 0.4}]
     found = suggest(project, make_question(project, predicted=predicted), intents)
     assert [s.intent for s in found] == [none, pay]
+    for_want = [{"code": "none", "confidence": 0.0}]
+    found = suggest(project, make_question(project, predicted=for_want), intents)
+    assert [s.intent for s in found] == [pay]
     project.is_multi_intent = True
     found = suggest(project, make_question(project), intents)
     assert [s.intent for s in found] == [none, pay]
