@@ -1,28 +1,14 @@
 """How batches get on RQ's queue `training`, and whether they still are on it."""
 
-import contextlib
-import logging
 from functools import partial
 
-import django_rq
 from django.db import transaction
-from redis.exceptions import RedisError
-from rq import Retry
-from rq.exceptions import DuplicateJobError, NoSuchJobError
-from rq.job import Job, JobStatus
+
+from labeling import background
 
 QUEUE = "training"
 JOB = "training.jobs.run_batch"
 TIMEOUT_S = 24 * 3600
-
-_WAITING = {
-    JobStatus.CREATED,
-    JobStatus.QUEUED,
-    JobStatus.STARTED,
-    JobStatus.DEFERRED,
-    JobStatus.SCHEDULED,
-}
-_logger = logging.getLogger(__name__)
 
 
 def job_id(batch_id: int, attempt: int) -> str:
@@ -38,39 +24,25 @@ def put_on_commit(batch_id: int, attempt: int) -> None:
 def put(batch_id: int, attempt: int) -> None:
     """Enqueues a batch's attempt; does nothing if it is on the queue already.
 
-    A queue that can't be reached is logged, not raised: the row says "queued", and
-    `batches.sweep` enqueues it as soon as the queue is back.
+    Where the queue can't be reached the row says "queued", and `batches.sweep`
+    enqueues it as soon as the queue is back.
     """
-    try:
-        queue = django_rq.get_queue(QUEUE, commit_mode="auto")
-        queue.enqueue(
-            JOB,
-            batch_id,
-            job_id=job_id(batch_id, attempt),
-            unique=True,
-            job_timeout=TIMEOUT_S,
-            retry=Retry(max=3),
-            result_ttl=600,
-            failure_ttl=24 * 3600,
-        )
-    except DuplicateJobError:
-        pass
-    except RedisError:
-        _logger.exception("batch %s could not be put on the queue", batch_id)
+    background.put(
+        JOB,
+        batch_id,
+        job_id=job_id(batch_id, attempt),
+        queue=QUEUE,
+        timeout_s=TIMEOUT_S,
+        keep_s=600,
+        keep_failed_s=24 * 3600,
+        retries=3,
+        may_wait=True,
+    )
 
 
 def is_waiting(batch_id: int, attempt: int) -> bool:
     """Whether RQ still means to run this attempt, or does."""
-    queue = django_rq.get_queue(QUEUE)
-    try:
-        job = Job.fetch(
-            job_id(batch_id, attempt),
-            connection=queue.connection,
-            serializer=queue.serializer,
-        )
-        return job.get_status() in _WAITING
-    except NoSuchJobError:
-        return False
+    return background.is_waiting(job_id(batch_id, attempt), queue=QUEUE)
 
 
 def evaluate(version_id: int) -> None:
@@ -79,22 +51,14 @@ def evaluate(version_id: int) -> None:
     Raises:
         RedisError: The queue can't be reached.
     """
-    queue = django_rq.get_queue("default", commit_mode="auto")
-    with contextlib.suppress(DuplicateJobError):
-        queue.enqueue(
-            "training.jobs.evaluate",
-            version_id,
-            job_id=f"evaluate-{version_id}",
-            unique=True,
-            job_timeout=3600,
-            # No trace of it stays in the way of the next one.
-            result_ttl=0,
-            failure_ttl=1,
-        )
+    background.put(
+        "training.jobs.evaluate",
+        version_id,
+        job_id=f"evaluate-{version_id}",
+        timeout_s=3600,
+    )
 
 
-def workers() -> int:
-    """How many workers listen on the queue now; one round trip."""
-    from rq import Worker
-
-    return int(Worker.count(queue=django_rq.get_queue(QUEUE)))
+def workers() -> int | None:
+    """How many workers listen now; None when the queue can't be reached."""
+    return background.workers(QUEUE)

@@ -1,19 +1,17 @@
 """A search for likely label errors: asked for, run by a worker, written down."""
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-import django_rq
 import numpy as np
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils import timezone
-from rq.exceptions import DuplicateJobError
 
+from labeling import background
 from labeling.models import Embedding, Intent, LabelCheck, Project
 
 NEWEST = 50_000
@@ -98,9 +96,7 @@ def ask(project: Project, *, by: User | None) -> LabelCheck:
     if newest is not None and is_under_way(newest):
         return newest
     check = LabelCheck.objects.create(project=project, by=by)
-    django_rq.get_queue(
-        "default"
-    ).connection.ping()  # says so now, not after the commit
+    background.ping()  # says so now, not after the commit
     transaction.on_commit(partial(_enqueue, project.pk))
     return check
 
@@ -219,14 +215,6 @@ def _write(
 
 
 def _enqueue(project_id: int) -> None:
-    with contextlib.suppress(DuplicateJobError):
-        django_rq.get_queue("default", commit_mode="auto").enqueue(
-            JOB,
-            project_id,
-            job_id=f"label-errors-{project_id}",
-            unique=True,
-            job_timeout=TIMEOUT_S,
-            # No trace of it stays in the way of the next one.
-            result_ttl=0,
-            failure_ttl=1,
-        )
+    background.put(
+        JOB, project_id, job_id=f"label-errors-{project_id}", timeout_s=TIMEOUT_S
+    )

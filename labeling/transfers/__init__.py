@@ -3,7 +3,7 @@
 Nothing here decides who may: callers check `access` first.
 """
 
-from labeling.transfers.queueing import workers
+from labeling.background import workers
 from labeling.transfers.running import as_json, run
 from labeling.transfers.starting import (
     KEPT,

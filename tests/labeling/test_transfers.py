@@ -13,9 +13,9 @@ from django.utils import timezone
 from redis import Redis
 from rq import Queue
 
-from labeling import annotations, formats, queue, transfers
+from labeling import annotations, background, formats, queue, transfers
 from labeling.models import Question, Transfer
-from labeling.transfers import ownership, queueing, running
+from labeling.transfers import ownership, running
 from tests.makers import (
     make_intent,
     make_labelled,
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def _own_files(settings: Any, tmp_path: Path) -> Any:
     settings.MEDIA_ROOT = tmp_path
-    jobs = django_rq.get_queue(queueing.QUEUE)
+    jobs = django_rq.get_queue(background.DEFAULT)
     jobs.empty()
     yield
     jobs.empty()
@@ -48,7 +48,7 @@ def stored() -> list[str]:
 
 
 def jobs() -> list[str]:
-    return list(django_rq.get_queue(queueing.QUEUE).job_ids)
+    return list(django_rq.get_queue(background.DEFAULT).job_ids)
 
 
 def text_of(transfer: Transfer) -> str:
@@ -349,7 +349,7 @@ def test_a_queue_that_does_not_answer_is_asked_again_later(
     project = make_project()
     nowhere = Queue("default", connection=Redis(port=1, retry=None))
     with monkeypatch.context() as patch:
-        patch.setattr(queueing.django_rq, "get_queue", lambda *a, **k: nowhere)
+        patch.setattr(background.django_rq, "get_queue", lambda *a, **k: nowhere)
         with django_capture_on_commit_callbacks(execute=True):
             transfer = transfers.start_export(
                 project, format="jsonl", by=make_person("mia", project)

@@ -12,7 +12,6 @@ from django.shortcuts import redirect, render
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
-from redis.exceptions import RedisError
 
 from labeling.admin import cells
 from registry.admin.evaluation import Shown
@@ -137,7 +136,7 @@ def _live(batch: TrainingBatch) -> dict[str, Any]:
         "is_open": is_open,
         "may_cancel": is_open and not batch.cancel_requested,
         "may_retry": batch.state in (State.FAILED, State.CANCELLED),
-        "workers": _workers() if batch.state == State.QUEUED else None,
+        "workers": queueing.workers() if batch.state == State.QUEUED else None,
         "stages": _stages(batch),
         "share": _share(batch),
         "left": duration(batch.eta_s) if batch.eta_s is not None else "",
@@ -154,14 +153,6 @@ def _live(batch: TrainingBatch) -> dict[str, Any]:
         "comparison": _comparison(batch),
         "shown": Shown(evaluation) if evaluation else None,
     }
-
-
-def _workers() -> int | None:
-    """How many workers listen; None when the queue can't be asked."""
-    try:
-        return queueing.workers()
-    except RedisError:
-        return None
 
 
 def _stages(batch: TrainingBatch) -> list[Stage]:
