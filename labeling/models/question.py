@@ -211,6 +211,12 @@ class Question(models.Model):
                 condition=Q(state="labelled", trained_in=""),
                 name="question_not_yet_trained",
             ),
+            # Since when labels count as new: the last one that a version learned.
+            models.Index(
+                fields=["project", "-labelled_at"],
+                condition=Q(state="labelled") & ~Q(trained_in=""),
+                name="question_last_trained",
+            ),
             models.Index(fields=["project", "confidence"], name="question_confidence"),
         ]
 
