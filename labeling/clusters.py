@@ -37,23 +37,28 @@ of what is near is refused."""
 _LOCK = 0x636C7573
 """First key of the advisory lock: "clus"; the second is the project."""
 
-_NEAR = """
-SELECT a.question_id, n.question_id
-FROM labeling_embedding a
-CROSS JOIN LATERAL (
+_NEAR_AMONG = """
     SELECT e.question_id, e.vector <=> a.vector AS distance
     FROM labeling_embedding e
-    WHERE e.project_id = %(project)s AND e.question_id <> a.question_id
+    WHERE {among} AND e.project_id = %(project)s AND e.question_id <> a.question_id
         -- What is still to be placed leads nobody: it finds this one in its turn.
         -- A sub-select is hashed once; an array would be walked for each row.
         AND (e.question_id < a.question_id
             OR e.question_id NOT IN (SELECT unnest(%(later)s::bigint[])))
     ORDER BY e.vector <=> a.vector
     LIMIT %(limit)s
+"""
+_NEAR = f"""
+SELECT a.question_id, n.question_id
+FROM labeling_embedding a
+CROSS JOIN LATERAL (
+    ({_NEAR_AMONG.format(among="e.is_labelled")})
+    UNION ALL
+    ({_NEAR_AMONG.format(among="NOT e.is_labelled")})
 ) n
 WHERE a.question_id = ANY(%(ids)s) AND a.project_id = %(project)s
     AND n.distance <= %(distance)s
-"""
+"""  # noqa: S608 (constants of this module)
 
 _JOIN = """
 WITH locked AS MATERIALIZED (

@@ -253,13 +253,15 @@ class Embedding(models.Model):
     class Meta:
         verbose_name = _("embedding")
         verbose_name_plural = _("embeddings")
+        # Two graphs without overlap: a label takes a walk through one of them.
         indexes = [
             HnswIndex(
                 fields=["vector"],
                 opclasses=["halfvec_cosine_ops"],
                 m=16,
                 ef_construction=64,
-                name="embedding_nearest",
+                condition=Q(is_labelled=False),
+                name="embedding_nearest_unlabelled",
             ),
             HnswIndex(
                 fields=["vector"],
