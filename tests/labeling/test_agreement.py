@@ -10,6 +10,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from labeling import agreement
 from labeling.agreement import Agreement, Distance, Ratings, Undefined
+from labeling.agreement.ratings import differences
 
 
 def ratings(*raters: str) -> Ratings:
@@ -136,7 +137,7 @@ class TestSets:
             frozenset[int](),
         )
         kinds = (equal, subset, crossing, apart, empty)
-        table = agreement._differences(kinds, Distance.MASI)
+        table = differences(kinds, Distance.MASI)
         assert table[0] == pytest.approx([0, 1 - 1 / 2 * 2 / 3, 1 - 1 / 9, 1, 1])
         assert table[4] == pytest.approx([1, 1, 1, 1, 0])
         assert table == pytest.approx(table.T)
