@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from labeling import access
@@ -20,6 +22,7 @@ from labeling.models import (
     Membership,
     Project,
     Question,
+    Transfer,
 )
 from tests.labeling.pages import list_url, page_url, signed_in, superuser
 from tests.makers import (
@@ -85,6 +88,13 @@ def fill(project: Project) -> dict[type, Any]:
         Dataset: dataset,
         DatasetItem: DatasetItem.objects.create(
             dataset=dataset, question=train, text="x", codes=["a"], split="train"
+        ),
+        Transfer: Transfer.objects.create(
+            project=project,
+            kind="export",
+            format="jsonl",
+            file_name="all.jsonl",
+            by=mia,
         ),
     }
 
@@ -223,6 +233,33 @@ class TestQuestions:
         body = signed_in("ann", project).get(list_url(Question)).content.decode()
         assert "<script>alert(1)" not in body
         assert "&lt;script&gt;alert(1)" in body
+
+
+def test_the_cost_of_the_transfers_does_not_grow_with_rows(
+    project: Project, other: Project, django_assert_num_queries: Any
+) -> None:
+    def add(name: str, where: Project, state: str) -> None:
+        Transfer.objects.create(
+            project=where,
+            kind="export",
+            format="jsonl",
+            state=state,
+            stored_as="exports/all.jsonl",
+            file_name="all.jsonl",
+            by=make_person(name, where),
+        )
+
+    client = signed_in("mia", project, other)
+    add("mia", project, "succeeded")
+    with CaptureQueriesContext(connection) as one_row:
+        client.get(list_url(Transfer))
+    for number in range(5):
+        for where in (project, other):
+            for state in Transfer.State.values:
+                add(f"mia{number}", where, state)
+    with django_assert_num_queries(len(one_row)):
+        page = client.get(list_url(Transfer))
+    assert len(page.context["cl"].result_list) == 50
 
 
 def test_leases_can_be_freed(project: Project) -> None:
