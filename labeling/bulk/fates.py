@@ -112,8 +112,11 @@ def duplicates_of(
     """The other questions of its cluster that a label of it may be carried over to.
 
     Open ones; test questions and those that somebody else than `user` holds are left
-    out. Runs no query; evaluated, it is one by index.
+    out. A test question has none: its label measures, and nobody learns from it.
+    Runs no query; evaluated, it is one by index.
     """
+    if question.split == Question.Split.TEST:
+        return Question.objects.none()
     held = Lease.objects.filter(question=OuterRef("pk"), expires_at__gt=timezone.now())
     if user is not None:
         held = held.exclude(holder=user)

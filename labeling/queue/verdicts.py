@@ -190,8 +190,6 @@ def _dismiss(question: Question, *, by: User, comment: str) -> None:
 
 
 def _duplicates(question: Question, user: User) -> list[int]:
-    if question.split == Question.Split.TEST:
-        return []
     found = bulk.duplicates_of(question, user=user)
     return list(found.values_list("pk", flat=True)[: bulk.MOST])
 

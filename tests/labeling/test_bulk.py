@@ -49,6 +49,10 @@ class World:
             self.project, user, question_ids=ids(questions), codes=codes, kind=kind
         )
 
+    def adjudicate(self, question, intent):
+        values = {"source": "adjudication", "by": self.rex}
+        annotations.set_gold(question, [intent], **values)
+
     def preview(self, user, questions, *, codes=("pay",)):
         ids_ = ids(questions)
         return bulk.preview(self.project, user, question_ids=ids_, codes=codes)
@@ -307,6 +311,50 @@ def test_where_all_was_labelled_again_nothing_is_undone(world):
     assert [gold_of(question) for question in questions] == [["pay"], ["pay"]]
 
 
+def test_stacked_actions_are_taken_back_one_after_the_other(world):
+    questions = world.questions(2)
+    first = world.label(world.ann, questions)
+    second = world.label(world.rex, questions, codes=["ship"])
+    third = world.label(world.rex, questions)
+    bulk.undo(third, by=world.rex)
+    assert [gold_of(question) for question in questions] == [["ship"], ["ship"]]
+    bulk.undo(second, by=world.rex)
+    assert [gold_of(question) for question in questions] == [["pay"], ["pay"]]
+    undone = bulk.undo(first, by=world.ann)
+    assert (undone.count, undone.kept) == (2, 0)
+    assert states(questions) == ["open", "open"]
+    assert not GoldLabel.objects.exists()
+    assert not Annotation.objects.exists()
+
+
+def test_a_label_between_or_after_stacked_actions_stays(world):
+    stock = make_intent(world.project, "stock")
+    between, after, last = world.questions(3)
+    first = world.label(world.ann, [between, after, last])
+    world.adjudicate(between, stock)
+    second = world.label(world.mia, [between, after, last], codes=["ship"])
+    bulk.undo(second, by=world.mia)
+    world.adjudicate(after, stock)
+    undone = bulk.undo(first, by=world.ann)
+    assert (undone.count, undone.kept) == (1, 2)
+    assert [gold_of(one) for one in (between, after)] == [["stock"], ["stock"]]
+    assert states([last]) == ["open"]
+
+
+def test_an_undone_action_blocks_where_its_label_was_not_taken_back(world):
+    """It stayed because of a third action, and came back when that one was undone."""
+    question, other = world.questions(2)
+    first = world.label(world.ann, [question, other])
+    second = world.label(world.rex, [question, other], codes=["ship"])
+    third = world.label(world.rex, [question])
+    assert bulk.undo(second, by=world.rex).kept == 1
+    bulk.undo(third, by=world.rex)
+    assert gold_of(question) == ["ship"]
+    undone = bulk.undo(first, by=world.ann)
+    assert (undone.count, undone.kept) == (1, 1)
+    assert (gold_of(question), gold_of(other)) == (["ship"], [])
+
+
 def test_a_dispute_that_others_have_joined_since_stays():
     world = World(overlap=2)
     [question] = world.questions(1)
@@ -343,6 +391,17 @@ def test_duplicates_of_a_question(world):
     assert set(bulk.duplicates_of(twin)) == {leader}
     assert set(bulk.duplicates_of(leader, user=world.bob)) == {twin, held}
     assert not bulk.duplicates_of(others[0]).exists()
+
+
+def test_a_test_question_has_no_duplicates(world):
+    leader, twin, test = world.questions(3)
+    for one in (twin, test):
+        one.cluster = leader
+        one.save(update_fields=["cluster"])
+    test.split = "test"
+    test.save(update_fields=["split"])
+    assert set(bulk.duplicates_of(leader)) == {twin}
+    assert not bulk.duplicates_of(test).exists()
 
 
 def test_the_number_of_statements_does_not_grow(world, django_assert_max_num_queries):
