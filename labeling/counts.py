@@ -91,15 +91,19 @@ def own_labels(project: Project, user_id: int) -> dict[str, int]:
     return {"today": today, "week": week, "total": total}
 
 
-def accuracy(project: Project) -> audit.Report:
-    """`audit.accuracy` of the latest answers, remembered where it reads many labels.
+def accuracy(project: Project, *, version: str) -> audit.Report:
+    """`audit.accuracy` of a version's answers, remembered where it reads many labels.
+
+    Args:
+        project: Whose.
+        version: Number of the version that serves; "" where rules answer alone.
 
     Cost: two queries; none for five minutes where there are thousands of labels.
     """
     return _remembered(
         # Its sentences are in the reader's language.
-        f"accuracy:{project.pk}:{get_language()}",
-        lambda: audit.accuracy(project),
+        f"accuracy:{project.pk}:{version}:{get_language()}",
+        lambda: audit.accuracy(project, version=version),
         is_large=lambda found: found.overall.n > SMALL / 20,
         seconds=ACCURACY_REMEMBERED_S,
     )

@@ -157,8 +157,12 @@ class Standing:
 
     @cached_property
     def accuracy(self) -> audit.Report:
-        """How right the answers in production are. Two queries at most."""
-        return counts.accuracy(self.project)
+        """How right the answers of what serves are: the active version, or rules alone.
+
+        Two queries at most, and that of `active`.
+        """
+        version = str(self.active.number) if self.active else ""
+        return counts.accuracy(self.project, version=version)
 
     @property
     def worst_intents(self) -> list[tuple[str, audit.Accuracy]]:

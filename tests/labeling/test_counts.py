@@ -87,8 +87,36 @@ def test_accuracy_is_remembered_in_each_language(
     project: Project, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
     monkeypatch.setattr(counts, "SMALL", -20)
-    english = counts.accuracy(project).overall.why
+    english = counts.accuracy(project, version="1").overall.why
     with django_assert_num_queries(0):
-        assert counts.accuracy(project).overall.why == english
+        assert counts.accuracy(project, version="1").overall.why == english
     with translation.override("zh-hans"), django_assert_num_queries(2):
-        counts.accuracy(project)
+        counts.accuracy(project, version="1")
+
+
+def test_accuracy_is_of_one_version_and_remembered_for_each(
+    project: Project, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    monkeypatch.setattr(counts, "SMALL", -20)
+    intent = make_intent(project, "a")
+    for version, said, times in (("1", "x", 12), ("2", "a", 11), ("", "x", 10)):
+        for _ in range(times):
+            question = make_labelled(
+                project,
+                intent,
+                split="test",
+                occurrences=1,
+                predicted=[{"code": said, "confidence": 0.9}],
+                predicted_by=version,
+            )
+            question.gold_labels.update(source="annotation")
+
+    def found() -> dict[str, tuple[int, float | None]]:
+        reports = {v: counts.accuracy(project, version=v).overall for v in "12"}
+        reports[""] = counts.accuracy(project, version="").overall
+        return {version: (one.n, one.share) for version, one in reports.items()}
+
+    expected = {"1": (12, 0.0), "2": (11, 1.0), "": (10, 0.0)}
+    assert found() == expected
+    with django_assert_num_queries(0):
+        assert found() == expected

@@ -364,6 +364,26 @@ class TestReview:
             not in dashboard(signed_in("rex", project)).content.decode()
         )
 
+    def test_production_accuracy_is_that_of_what_serves(self, project: Project) -> None:
+        intent = make_intent(project, "a")
+        for by, said, times in (("", "a", 10), ("1", "x", 11), ("2", "a", 12)):
+            for _ in range(times):
+                question = make_labelled(
+                    project,
+                    intent,
+                    split="test",
+                    occurrences=1,
+                    predicted=[{"code": said, "confidence": 0.9}],
+                    predicted_by=by,
+                )
+                question.gold_labels.update(source="annotation")
+        rules_alone = standing(project).accuracy.overall
+        assert (rules_alone.n, rules_alone.share) == (10, 1.0)
+        activate(version(project, 1))
+        version(project, 2)
+        first = standing(project).accuracy.overall
+        assert (first.n, first.share) == (11, 0.0)
+
     def test_says_how_many_blind_labels_are_missing(self, project: Project) -> None:
         body = dashboard(signed_in("mia", project)).content.decode()
         assert "10 more blind labels" in body
