@@ -116,7 +116,7 @@ class ExportForm(_ProjectForm):
         choices=[_ANY, *Question.State.choices],
     )
     split = forms.ChoiceField(
-        label=gettext_lazy("Split"),
+        label=gettext_lazy("Data split"),
         required=False,
         choices=[_ANY, *Question.Split.choices],
     )

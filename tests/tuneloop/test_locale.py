@@ -18,8 +18,8 @@ LOCALE = ROOT / "platform" / "tuneloop" / "locale"
 PO = Path("zh_Hans", "LC_MESSAGES", "django.po")
 
 HOW = (
-    "Run: django-admin makemessages -l zh_Hans --no-location --no-obsolete --no-wrap"
-    " -i 'var/*' -i 'tests/*' in the repository root, translate, then compilemessages."
+    "Run: python manage.py makemessages -l zh_Hans --no-location --no-obsolete"
+    " --no-wrap -i 'var/*' -i 'tests/*' in the repository root, translate, then compilemessages."
 )
 
 
