@@ -19,7 +19,8 @@ PO = Path("zh_Hans", "LC_MESSAGES", "django.po")
 
 HOW = (
     "Run: python manage.py makemessages -l zh_Hans --no-location --no-obsolete"
-    " --no-wrap -i 'var/*' -i 'tests/*' in the repository root, translate, then compilemessages."
+    " --no-wrap -i 'var/*' -i 'tests/*' in the repository root, translate, then"
+    " compilemessages."
 )
 
 
