@@ -127,22 +127,30 @@ FROM (
 ) answer ON answer.question_id = free.id AND answer.place = free.place
 """
 
-# Only where nobody changed the label after the bulk action. Codes outlive merges and
-# renames as aliases; a label of which a code is gone for good can't come back.
-_NEWEST_OF_BULK = """
-SELECT c.question_id FROM (
-    SELECT DISTINCT question_id FROM labeling_labelchange WHERE bulk_id = %(bulk)s
-) mine CROSS JOIN LATERAL (
-    SELECT * FROM labeling_labelchange c WHERE c.question_id = mine.question_id
-    ORDER BY c.id DESC LIMIT 1
-) c
-WHERE c.bulk_id = %(bulk)s AND c.kind <> 'undo' AND c.question_id = ANY(%(ids)s)
+NEWEST = """
+SELECT c.id, c.bulk_id FROM labeling_labelchange c
+WHERE c.question_id = q.id AND NOT EXISTS (
+    SELECT FROM labeling_labelchange back
+    WHERE back.question_id = q.id AND back.bulk_id = c.bulk_id AND back.kind = 'undo'
+)
+ORDER BY c.id DESC LIMIT 1
+"""
+"""SQL, to be joined laterally to a question `q`: the change that nobody built on.
+
+What a bulk action did and had taken back on this question counts as never done; the
+action may be taken back and stand here all the same, where a later one kept it.
 """
 
+_NEWEST = f"""
+SELECT newest.id, q.id FROM labeling_question q CROSS JOIN LATERAL ({NEWEST}) newest
+WHERE q.id = ANY(%(ids)s)
+    AND (newest.bulk_id = %(bulk)s OR newest.id = %(change)s)
+"""  # noqa: S608 (constants of this module only)
+
+# Codes outlive merges and renames as aliases; a label of which a code is gone for good
+# can't come back.
 _RESTORE = f"""{_WAS}, change AS (
-    SELECT DISTINCT ON (question_id) question_id, before
-    FROM labeling_labelchange WHERE question_id = ANY(%(ids)s)
-    ORDER BY question_id, id DESC
+    SELECT question_id, before FROM labeling_labelchange WHERE id = ANY(%(changes)s)
 ), code AS (
     SELECT change.question_id, coalesce(
         (SELECT i.id FROM labeling_intent i
@@ -290,8 +298,9 @@ def clear(
 def restore(bulk: BulkAction, *, by: User | None) -> int:
     """Puts back the labels from before a bulk action, with whose and since when.
 
-    Questions whose label was changed since are left as they are. Delete the action's
-    annotations first: the verdicts that remain take their slots again.
+    Questions whose label was changed since are left as they are; changes by bulk
+    actions that were taken back do not count. Delete the action's annotations first:
+    the verdicts that remain take their slots again.
 
     Returns:
         How many questions were put back.
@@ -300,17 +309,14 @@ def restore(bulk: BulkAction, *, by: User | None) -> int:
     """
     changed = LabelChange.objects.filter(bulk=bulk).exclude(kind=LabelChange.Kind.UNDO)
     ids = _lock(changed.values_list("question_id", flat=True))
-    with connection.cursor() as cursor:
-        cursor.execute(_NEWEST_OF_BULK, {"ids": ids, "bulk": bulk.pk})
-        ids = [pk for (pk,) in cursor.fetchall()]
-    count = _run(_RESTORE, {"ids": ids, "bulk": bulk.pk, "by": by and by.pk})
-    take_slots(ids)
-    return count
+    return _restore(ids, by=by, bulk=bulk)
 
 
 @transaction.atomic
 def take_back(change: LabelChange, *, by: User | None) -> bool:
     """Puts back what was before a change, if it is the newest of its question.
+
+    Bulk actions that were taken back do not count.
 
     Returns:
         Whether it was.
@@ -318,12 +324,7 @@ def take_back(change: LabelChange, *, by: User | None) -> bool:
     Cost: four statements.
     """
     ids = _lock([change.question_id])
-    newest = LabelChange.objects.filter(question=change.question_id).first()
-    if newest != change:
-        return False
-    _run(_RESTORE, {"ids": ids, "bulk": None, "by": by and by.pk})
-    take_slots(ids)
-    return True
+    return _restore(ids, by=by, change=change) == 1
 
 
 @transaction.atomic
@@ -351,6 +352,29 @@ def take_slots(question_ids: Sequence[int]) -> int:
     Cost: one statement.
     """
     return _run(_TAKE_SLOTS, {"ids": list(question_ids)})
+
+
+def _restore(
+    ids: list[int],
+    *,
+    by: User | None,
+    bulk: BulkAction | None = None,
+    change: LabelChange | None = None,
+) -> int:
+    """Takes the change, or those of the bulk action, back where it is the newest."""
+    values: dict[str, Any] = {
+        "ids": ids,
+        "bulk": bulk and bulk.pk,
+        "change": change and change.pk,
+        "by": by and by.pk,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_NEWEST, values)
+        newest: dict[int, int] = dict(cursor.fetchall())
+    values |= {"ids": list(newest.values()), "changes": list(newest)}
+    count = _run(_RESTORE, values)
+    take_slots(values["ids"])
+    return count
 
 
 def _lock(

@@ -23,9 +23,9 @@ WHERE bulk_id = %(bulk)s AND kind <> 'undo'
 # What is still there of the action on each of its questions: `label`, its gold is the
 # newest; `verdict`, others are still to be asked; `dispute`, its verdict was the last.
 # Nothing of these: somebody has built on it.
-_TRACES = """
+_TRACES = f"""
 SELECT q.id, CASE
-    WHEN newest.bulk_id = %(bulk)s AND newest.kind <> 'undo' THEN 'label'
+    WHEN newest.bulk_id = %(bulk)s THEN 'label'
     WHEN EXISTS (
         SELECT FROM labeling_labelchange c
         WHERE c.question_id = q.id AND c.bulk_id = %(bulk)s
@@ -39,12 +39,9 @@ SELECT q.id, CASE
 FROM labeling_question q
 LEFT JOIN labeling_annotation ours
     ON ours.question_id = q.id AND ours.bulk_id = %(bulk)s
-LEFT JOIN LATERAL (
-    SELECT c.bulk_id, c.kind FROM labeling_labelchange c
-    WHERE c.question_id = q.id ORDER BY c.id DESC LIMIT 1
-) newest ON true
+LEFT JOIN LATERAL ({gold.NEWEST}) newest ON true
 WHERE q.id = ANY (%(ids)s)
-"""
+"""  # noqa: S608 (constants only)
 
 _WITHDRAW = """
 WITH gone AS (
@@ -81,7 +78,8 @@ class Undone:
 def undo(action: BulkAction, *, by: User) -> Undone:
     """Takes a bulk action back: its verdicts go, and the labels of before return.
 
-    Questions that were labelled again since stay as they are.
+    Questions that were labelled again since stay as they are; labels of actions that
+    were taken back themselves do not count.
 
     Args:
         action: Of any age, whatever came after it.

@@ -109,7 +109,7 @@ def _latest_adjudication(project: Project, user: User) -> LabelChange | None:
         since = LabelChange.objects.filter(
             question_id=change.question_id, pk__gt=change.pk
         )
-        if not since.filter(by=user, kind=LabelChange.Kind.UNDO).exists():
+        if not since.filter(by=user, bulk=None, kind=LabelChange.Kind.UNDO).exists():
             return change
     return None
 

@@ -215,6 +215,22 @@ def test_a_bulk_action_is_a_step_between_the_others(project, ann):
     assert not GoldLabel.objects.exists()
 
 
+def test_an_adjudication_under_a_bulk_action_is_the_next_step_back(project, ann):
+    question = make_question(project, state="disputed")
+    mia = make_person("mia", project)
+    [held] = queue.claim(project, mia, queue="disputed")
+    queue.adjudicate(question.pk, mia, token=held.token, intents=["pay"])
+    bulk.label(
+        project, mia, question_ids=[question.pk], codes=["stock"], kind="selection"
+    )
+    assert queue.undo(project, mia) is None
+    assert [g.intent.code for g in question.gold_labels.all()] == ["pay"]
+    assert queue.undo(project, mia).question == question
+    assert states(question) == {"disputed"}
+    with pytest.raises(CannotUndo, match="nothing"):
+        queue.undo(project, mia)
+
+
 def test_undo_leaves_the_bulk_actions_of_others(project, ann):
     mia = make_person("mia", project)
     question = make_question(project)
