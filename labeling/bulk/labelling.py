@@ -15,7 +15,7 @@ from django.db import OperationalError, connection
 from django.utils.translation import gettext as _
 from psycopg.errors import DeadlockDetected
 
-from labeling import gold, taxonomy
+from labeling import annotations, gold, taxonomy
 from labeling.bulk import fates
 from labeling.models import BulkAction, GoldLabel, Intent, LabelChange, Project
 
@@ -59,26 +59,6 @@ WITH answered AS (
 )
 DELETE FROM labeling_lease WHERE question_id = ANY (%(ids)s)
     AND holder_id <> %(user)s AND expires_at <= statement_timestamp()
-"""
-
-# A disputed question's priority is 1 - agreement: reviewers see the lowest first.
-_DISPUTE = """
-WITH ended AS (
-    DELETE FROM labeling_lease WHERE question_id = ANY (%(ids)s)
-)
-UPDATE labeling_question q SET state = 'disputed', priority = 1 - shares.agreement
-FROM (
-    SELECT question_id, max(same)::float8 / sum(same) AS agreement FROM (
-        SELECT a.question_id, count(*) AS same
-        FROM labeling_annotation a CROSS JOIN LATERAL (
-            SELECT coalesce(array_agg(intent_id ORDER BY intent_id), '{}') AS ids
-            FROM labeling_annotation_intents WHERE annotation_id = a.id
-        ) said
-        WHERE a.question_id = ANY (%(ids)s)
-        GROUP BY a.question_id, a.verdict, said.ids
-    ) camps GROUP BY question_id
-) shares
-WHERE q.id = shares.question_id
 """
 
 
@@ -182,7 +162,7 @@ def _judge(action: BulkAction, ids: list[int], values: dict[str, Any]) -> list[i
         waiting = [pk for pk in ids if pk not in is_agreed]
         cursor.execute(_ANSWER, {**values, "ids": waiting})
         disputed = [pk for pk in ids if is_agreed.get(pk) is False]
-        cursor.execute(_DISPUTE, {"ids": disputed})
+    annotations.dispute(disputed)
     gold.take_slots(waiting)
     return [pk for pk in ids if is_agreed.get(pk)]
 
