@@ -1,7 +1,5 @@
 """Reviewers, undo and bulk labels among real processes: one last word, nothing lost."""
 
-import subprocess
-import sys
 from collections import Counter
 
 import pytest
@@ -9,6 +7,7 @@ import pytest
 from labeling.models import Annotation, GoldLabel, LabelChange, Lease, Question
 from tests import makers
 from tests.makers import make_intent, make_person
+from tests.processes import go, outputs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -52,43 +51,6 @@ while held := queue.claim(project, user, limit=2):
 """
 
 
-@pytest.fixture
-def start(process_env):
-    """Starts processes that wait for `go`; kills what a test leaves behind."""
-    started = []
-
-    def start(body, *arguments):
-        process = subprocess.Popen(
-            [sys.executable, "-c", _START + body, *map(str, arguments)],
-            env=process_env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def go(processes):
-    """What each process said, after all were let go at once."""
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    said = []
-    for process in processes:
-        output, _ = process.communicate(timeout=240)
-        assert process.returncode == 0
-        said.append(output.splitlines())
-    return said
-
-
 def test_two_reviewers_never_settle_the_same_dispute(start):
     project = makers.make_project(overlap=3, test_share=0)
     for code in ("pay", "stock"):
@@ -99,12 +61,12 @@ def test_two_reviewers_never_settle_the_same_dispute(start):
     }
     for name in ("rex", "mia"):
         make_person(name, project)
-    said = go(
-        [
-            start(_SETTLE_ALL, project.slug, "rex", "pay"),
-            start(_SETTLE_ALL, project.slug, "mia", "stock"),
-        ]
-    )
+    reviewers = [
+        start(_START + _SETTLE_ALL, project.slug, "rex", "pay"),
+        start(_START + _SETTLE_ALL, project.slug, "mia", "stock"),
+    ]
+    go(reviewers)
+    said = outputs(reviewers)
     settled = Counter(int(pk) for lines in said for pk in lines)
     assert set(settled) == questions
     assert set(settled.values()) == {1}
@@ -129,7 +91,9 @@ def test_undo_against_submit(start, overlap):
     names = [f"annotator{n}" for n in range(4)]
     for name in names:
         make_person(name, project)
-    said = go([start(_LABEL_AND_UNDO, project.slug, name) for name in names])
+    annotators = [start(_START + _LABEL_AND_UNDO, project.slug, name) for name in names]
+    go(annotators)
+    said = outputs(annotators)
     assert any(line.startswith("-") for lines in said for line in lines)
     assert set(Question.objects.values_list("state", flat=True)) == {"labelled"}
     assert Annotation.objects.count() == 30 * overlap

@@ -1,14 +1,12 @@
 """Bulk actions among real processes that claim and submit: no question suffers."""
 
-import subprocess
-import sys
-
 import pytest
 
 from labeling import bulk
 from labeling.annotations import CannotUndo
 from labeling.models import Annotation, BulkAction, GoldLabel, Lease, Question
 from tests.makers import make_intent, make_person, make_project, make_question
+from tests.processes import go, outputs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,43 +46,6 @@ for start in range(0, len(ids), size):
 """
 
 
-@pytest.fixture
-def start(process_env):
-    """Starts processes that wait at the line; kills what a test leaves behind."""
-    started = []
-
-    def start(body, *arguments):
-        process = subprocess.Popen(
-            [sys.executable, "-c", _START + body, *map(str, arguments)],
-            env=process_env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def run(processes):
-    """Starts them at once; what each printed, split into words."""
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    printed = []
-    for process in processes:
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == 0
-        printed.append([line.split() for line in output.splitlines()])
-    return printed
-
-
 def test_bulk_actions_beside_claims_and_submits(start):
     project = make_project(audit_share=0)
     make_intent(project, "pay")
@@ -93,10 +54,11 @@ def test_bulk_actions_beside_claims_and_submits(start):
     for _n in range(240):
         make_question(project, split="train")
     processes = [
-        *(start(_ONE_BY_ONE, project.slug, f"annotator{n}") for n in range(2)),
-        *(start(_IN_BULK, project.slug, f"annotator{n}", 15) for n in (2, 3)),
+        *(start(_START + _ONE_BY_ONE, project.slug, f"annotator{n}") for n in range(2)),
+        *(start(_START + _IN_BULK, project.slug, f"annotator{n}", 15) for n in (2, 3)),
     ]
-    printed = run(processes)
+    go(processes)
+    printed = [[line.split() for line in lines] for lines in outputs(processes)]
     saved = [int(pk) for words in printed[:2] for what, pk in words if what == "saved"]
     actions = [int(pk) for words in printed[2:] for _what, pk in words]
     assert saved, "the queue got nothing: no race"

@@ -1,8 +1,5 @@
 """Gold labels of many questions at once: written, taken away, put back, remembered."""
 
-import subprocess
-import sys
-
 import pytest
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
@@ -18,6 +15,7 @@ from labeling.models import (
     Question,
 )
 from tests.makers import make_intent, make_person, make_project, make_question
+from tests.processes import go, outputs
 
 pytestmark = pytest.mark.django_db
 
@@ -357,30 +355,15 @@ for _n in range(30):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_writers_of_the_same_questions_neither_lock_up_nor_mix(process_env):
+def test_two_writers_of_the_same_questions_neither_lock_up_nor_mix(start):
     project = make_project()
     for code in ("pay", "stock"):
         make_intent(project, code)
     questions = [make_question(project) for _n in range(20)]
     pks = ",".join(str(pk) for pk in ids(*questions))
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", _WRITE, code, pks],
-            env=process_env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for code in ("pay", "stock")
-    ]
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    for process in processes:
-        process.communicate(timeout=60)
-        assert process.returncode == 0
+    writers = [start(_WRITE, code, pks) for code in ("pay", "stock")]
+    go(writers)
+    assert outputs(writers) == [[], []]
     assert GoldLabel.objects.count() == 20
     assert GoldLabel.objects.values("intent").distinct().count() == 1
     assert LabelChange.objects.count() == 2 * 30 * 20

@@ -1,7 +1,5 @@
 """The queue among real processes: nothing handed out twice, nothing lost."""
 
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -15,6 +13,7 @@ from labeling import queue
 from labeling.models import Annotation, GoldLabel, Lease, Question
 from tests import makers
 from tests.makers import make_intent, make_person, make_question
+from tests.processes import go, outputs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -52,50 +51,17 @@ def make_project(**overrides):
     return makers.make_project(**{"test_share": 0, "audit_share": 0, **overrides})
 
 
-@pytest.fixture
-def start(process_env):
-    """Starts processes that wait at the line; kills what a test leaves behind."""
-    started = []
-
-    def start(body, *arguments):
-        process = subprocess.Popen(
-            [sys.executable, "-c", _START + body, *map(str, arguments)],
-            env=process_env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def go(processes):
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-
-
 def label_all(start, project, *, count):
     """The question ids that each of so many processes labelled."""
     make_intent(project, "pay")
     processes = []
     for n in range(count):
         make_person(f"annotator{n}", project)
-        processes.append(start(_LABEL_ALL, project.slug, f"annotator{n}", 1 + n % 3))
+        processes.append(
+            start(_START + _LABEL_ALL, project.slug, f"annotator{n}", 1 + n % 3)
+        )
     go(processes)
-    done = []
-    for process in processes:
-        output, _ = process.communicate(timeout=240)
-        assert process.returncode == 0
-        done.append([int(line) for line in output.split()])
-    return done
+    return [[int(line) for line in lines] for lines in outputs(processes)]
 
 
 def test_eight_processes_share_200_questions(start):
@@ -128,7 +94,7 @@ def test_the_question_of_a_killed_holder_comes_back_when_its_lease_ends(start):
     make_question(project)
     make_person("ann", project)
     rex = make_person("rex", project)
-    process = start(_HOLD_ONE, project.slug, "ann")
+    process = start(_START + _HOLD_ONE, project.slug, "ann")
     go([process])
     pk = int(process.stdout.readline())
     process.kill()
@@ -143,7 +109,7 @@ def test_a_claim_that_dies_before_its_commit_never_was(start):
     make_question(project)
     make_person("ann", project)
     rex = make_person("rex", project)
-    process = start(_HOLD_ONE_UNCOMMITTED, project.slug, "ann")
+    process = start(_START + _HOLD_ONE_UNCOMMITTED, project.slug, "ann")
     go([process])
     process.stdout.readline()
     started = time.monotonic()

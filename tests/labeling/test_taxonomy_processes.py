@@ -1,8 +1,6 @@
 """Changes of a label set among real processes that label and import meanwhile."""
 
 import json
-import subprocess
-import sys
 import time
 
 import pytest
@@ -24,6 +22,7 @@ from tests.makers import (
     make_project,
     make_question,
 )
+from tests.processes import go, outputs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -70,36 +69,6 @@ for names in arguments:
 """
 
 
-@pytest.fixture
-def start(process_env):
-    """Starts processes that wait at the line; kills what a test leaves behind."""
-    started = []
-
-    def start(body, *arguments):
-        process = subprocess.Popen(
-            [sys.executable, "-c", _START + body, *map(str, arguments)],
-            env=process_env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def go(processes):
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-
-
 def wait_for_verdicts(count, processes):
     """Returns as soon as so many verdicts are in; at once wrong if a process failed."""
     deadline = time.monotonic() + 60
@@ -110,9 +79,8 @@ def wait_for_verdicts(count, processes):
 
 
 def lines_of(process):
-    output, _error = process.communicate(timeout=120)
-    assert process.returncode == 0
-    return [json.loads(line) for line in output.splitlines()]
+    [lines] = outputs([process])
+    return [json.loads(line) for line in lines]
 
 
 def assert_all_named():
@@ -140,8 +108,10 @@ def test_merges_under_labelling_and_an_import_lose_nothing(start):
     people = ["ann0", "ann1", "ann2"]
     for name in people:
         make_person(name, project)
-    annotators = [start(_LABEL_ALL, project.slug, name, *codes) for name in people]
-    importer = start(_IMPORT, project.slug, "mia", 600, *codes)
+    annotators = [
+        start(_START + _LABEL_ALL, project.slug, name, *codes) for name in people
+    ]
+    importer = start(_START + _IMPORT, project.slug, "mia", 600, *codes)
     go([*annotators, importer])
     done_before = 0
     for n, intent in enumerate(intents[:-1]):
@@ -177,7 +147,9 @@ def test_a_split_under_labelling_loses_nothing(start):
     people = ["ann0", "ann1"]
     for name in people:
         make_person(name, project)
-    annotators = [start(_LABEL_ALL, project.slug, name, "pay") for name in people]
+    annotators = [
+        start(_START + _LABEL_ALL, project.slug, name, "pay") for name in people
+    ]
     go(annotators)
     wait_for_verdicts(40, annotators)
     parts = [
@@ -208,8 +180,8 @@ def test_of_two_merges_at_once_one_wins(start, crosswise):
         seconds.append(f"{b}>{a}" if crosswise else f"{a}>{c}")
         projects.append(project)
     processes = [
-        start(_MERGE, "", "mia", *firsts),
-        start(_MERGE, "", "rex", *seconds),
+        start(_START + _MERGE, "", "mia", *firsts),
+        start(_START + _MERGE, "", "rex", *seconds),
     ]
     go(processes)
     answers = list(zip(*(lines_of(process) for process in processes), strict=True))

@@ -1,11 +1,9 @@
 """Transfers among real processes: one run at a time, killed ones are taken up again."""
 
 import json
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from labeling import transfers
 from labeling.intake import staging
 from labeling.models import Question, Transfer
 from tests.makers import make_person, make_project
+from tests.processes import Process, Start, go, outputs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -42,42 +41,18 @@ print("ready", flush=True)
 sys.stdin.readline()
 print(transfers.run(int(sys.argv[2])), flush=True)
 """
-Start = Callable[..., "subprocess.Popen[str]"]
+Work = Callable[..., Process]
 
 
 @pytest.fixture
-def start(
-    process_env: dict[str, str], settings: Any, tmp_path: Path
-) -> Iterator[Start]:
-    """Starts workers that wait at the line; kills what a test leaves behind."""
+def work(start: Start, settings: Any, tmp_path: Path) -> Work:
+    """Starts a worker that waits: `work(transfer, row_s=...)`."""
     settings.MEDIA_ROOT = tmp_path
-    started = []
 
-    def start(transfer: Transfer, *, row_s: float) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
-            [sys.executable, "-c", _START, str(tmp_path), str(transfer.pk), str(row_s)],
-            env=process_env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
+    def work(transfer: Transfer, *, row_s: float) -> Process:
+        return start(_START, tmp_path, transfer.pk, row_s)
 
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def go(*processes: "subprocess.Popen[str]") -> None:
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
+    return work
 
 
 def an_import(rows: int) -> Transfer:
@@ -99,20 +74,19 @@ def wait_until(done: Callable[[], bool], *, timeout_s: float = 30) -> None:
         time.sleep(0.1)
 
 
-def test_of_many_workers_one_runs_it(start: Start) -> None:
+def test_of_many_workers_one_runs_it(work: Work) -> None:
     transfer = an_import(300)
-    workers = [start(transfer, row_s=0.005) for _n in range(3)]
-    go(*workers)
-    answers = sorted(worker.communicate(timeout=60)[0].strip() for worker in workers)
-    assert answers == ["False", "False", "True"]
+    workers = [work(transfer, row_s=0.005) for _n in range(3)]
+    go(workers)
+    assert sorted(outputs(workers)) == [["False"], ["False"], ["True"]]
     transfer.refresh_from_db()
     assert (transfer.state, transfer.report["created"]) == ("succeeded", 300)
 
 
-def test_a_killed_import_is_taken_up_and_ends_the_same(start: Start) -> None:
+def test_a_killed_import_is_taken_up_and_ends_the_same(work: Work) -> None:
     transfer = an_import(1000)
-    worker = start(transfer, row_s=0.01)
-    go(worker)
+    worker = work(transfer, row_s=0.01)
+    go([worker])
     wait_until(lambda: Question.objects.count() >= 200)
     worker.kill()
     worker.wait()
@@ -121,9 +95,9 @@ def test_a_killed_import_is_taken_up_and_ends_the_same(start: Start) -> None:
     assert transfers.sweep() == []  # it might still be alive
     Transfer.objects.update(beat_at=timezone.now() - timedelta(seconds=31))
     assert transfers.sweep() == [transfer.pk]
-    again = start(transfer, row_s=0)
-    go(again)
-    assert again.communicate(timeout=60)[0].strip() == "True"
+    again = work(transfer, row_s=0)
+    go([again])
+    assert outputs([again]) == [["True"]]
     transfer.refresh_from_db()
     assert transfer.state == "succeeded"
     assert transfer.report["rows"] == 1000
@@ -132,10 +106,10 @@ def test_a_killed_import_is_taken_up_and_ends_the_same(start: Start) -> None:
     assert default_storage.listdir("transfers")[1] == []
 
 
-def test_a_running_import_obeys_a_cancel_within_seconds(start: Start) -> None:
+def test_a_running_import_obeys_a_cancel_within_seconds(work: Work) -> None:
     transfer = an_import(10_000)
-    worker = start(transfer, row_s=0.01)
-    go(worker)
+    worker = work(transfer, row_s=0.01)
+    go([worker])
     wait_until(lambda: Question.objects.count() >= 100)
     began = time.monotonic()
     transfers.cancel(transfer, by=transfer.by)
@@ -148,7 +122,7 @@ def test_a_running_import_obeys_a_cancel_within_seconds(start: Start) -> None:
     assert default_storage.listdir("transfers")[1] == []
 
 
-def test_a_statement_that_waits_is_cancelled_too(start: Start) -> None:
+def test_a_statement_that_waits_is_cancelled_too(work: Work) -> None:
     """Another import of the project holds the lock that this one waits for."""
     transfer = an_import(10)
     released, is_held = threading.Event(), threading.Event()
@@ -166,8 +140,8 @@ def test_a_statement_that_waits_is_cancelled_too(start: Start) -> None:
     holder.start()
     try:
         assert is_held.wait(10)
-        worker = start(transfer, row_s=0)
-        go(worker)
+        worker = work(transfer, row_s=0)
+        go([worker])
         wait_until(lambda: Transfer.objects.get().state == "running")
         transfers.cancel(transfer, by=transfer.by)
         worker.communicate(timeout=10)
