@@ -111,7 +111,7 @@ def duplicates_of(
 ) -> QuerySet[Question]:
     """The other questions of its cluster that a label of it may be carried over to.
 
-    Open ones; test questions and those that somebody else than `user` holds are left
+    Open ones, oldest first; test questions and those that somebody else than `user` holds are left
     out. A test question has none: its label measures, and nobody learns from it.
     Runs no query; evaluated, it is one by index.
     """
@@ -125,6 +125,7 @@ def duplicates_of(
         .filter(~Exists(held), project=question.project_id, state=Question.State.OPEN)
         .exclude(pk=question.pk)
         .exclude(split=Question.Split.TEST)
+        .order_by("pk")
     )
 
 

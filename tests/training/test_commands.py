@@ -149,7 +149,7 @@ def test_evaluate_measures_a_file_and_prints_json(run: Run, tmp_path: Path) -> N
         (["nowhere", "1"], "no project nowhere"),
         (["{slug}", "9"], "no version 9"),
         (["{slug}", "1", "--file", "/no/file.jsonl"], "/no/file.jsonl"),
-        (["{slug}", "1", "--file", "/no/file.xls"], "jsonl or csv"),
+        (["{slug}", "1", "--file", "/no/file.xls"], "name the format .jsonl, csv"),
         (["{slug}", "1"], "no labelled test questions"),
     ],
 )
