@@ -111,8 +111,9 @@ def duplicates_of(
 ) -> QuerySet[Question]:
     """The other questions of its cluster that a label of it may be carried over to.
 
-    Open ones, oldest first; test questions and those that somebody else than `user` holds are left
-    out. A test question has none: its label measures, and nobody learns from it.
+    Open ones, oldest first; test questions and those that somebody else than `user`
+    holds are left out. A test question has none: its label measures, and nobody learns
+    from it.
     Runs no query; evaluated, it is one by index.
     """
     if question.split == Question.Split.TEST:
