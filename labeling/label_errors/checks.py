@@ -25,10 +25,10 @@ JOB = "labeling.jobs.find_label_errors"
 
 # Confirmed labels teach the model like all others; they are not doubted again.
 _LABELS = """
-SELECT q.id, q.text, coalesce(q.cluster_id, q.id), q.labelled_at, gold.intents,
-    gold.is_confirmed, halfvec_send(e.vector)
+SELECT q.id, q.text, coalesce(leader.text_hash, q.text_hash), q.labelled_at,
+    gold.intents, gold.is_confirmed, halfvec_send(e.vector)
 FROM (
-    SELECT id, text, cluster_id, labelled_at FROM labeling_question
+    SELECT id, text, text_hash, cluster_id, labelled_at FROM labeling_question
     WHERE project_id = %(project)s AND state = 'labelled'
     ORDER BY labelled_at DESC NULLS LAST, id DESC LIMIT %(newest)s
 ) q CROSS JOIN LATERAL (
@@ -36,6 +36,7 @@ FROM (
         coalesce(bool_or(source = 'adjudication'), false) AS is_confirmed
     FROM labeling_goldlabel WHERE question_id = q.id
 ) gold LEFT JOIN labeling_embedding e ON e.question_id = q.id
+    LEFT JOIN labeling_question leader ON leader.id = q.cluster_id
 """
 
 _LOCK = """
@@ -64,7 +65,8 @@ class Label:
 
     id: int
     text: str
-    group: int
+    group: str
+    """Hash of the text that leads its near-duplicates: the same in each database."""
     labelled_at: datetime | None
     intents: tuple[int, ...]
     is_confirmed: bool

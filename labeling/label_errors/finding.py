@@ -13,7 +13,6 @@ import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -84,7 +83,7 @@ def text_features(texts: Sequence[str]) -> Floats:
 def doubt(
     features: Floats,
     labels: Sequence[Sequence[int]],
-    groups: Sequence[int],
+    groups: Sequence[str],
     *,
     is_multi: bool,
 ) -> Doubts:
@@ -93,7 +92,7 @@ def doubt(
     Args:
         features: (N, D) of the questions.
         labels: N label sets; one label each unless `is_multi`.
-        groups: (N,) near-duplicates have the same number; they stay in one fold.
+        groups: (N,) hashes; near-duplicates have the same one and stay in one fold.
         is_multi: Whether a question may have several labels, or none.
 
     Raises:
@@ -131,9 +130,9 @@ def doubt(
 
 
 def _enough(
-    labels: Sequence[Sequence[int]], groups: Sequence[int]
+    labels: Sequence[Sequence[int]], groups: Sequence[str]
 ) -> tuple[set[int], list[int]]:
-    seen: dict[int, set[int]] = defaultdict(set)
+    seen: dict[int, set[str]] = defaultdict(set)
     for own, group in zip(labels, groups, strict=True):
         for intent in own:
             seen[intent].add(group)
@@ -141,9 +140,9 @@ def _enough(
     return kept, sorted(seen.keys() - kept)
 
 
-def _folds(sets: Sequence[Sequence[int]], groups: Sequence[int]) -> Ints:
-    """(N,) fold of each row: each label's groups are dealt out by their hashes."""
-    decks: dict[int, set[int]] = defaultdict(set)
+def _folds(sets: Sequence[Sequence[int]], groups: Sequence[str]) -> Ints:
+    """(N,) fold of each row: each label's groups are dealt out in order."""
+    decks: dict[int, set[str]] = defaultdict(set)
     keys = [
         (own[0] if own else -1, group) for own, group in zip(sets, groups, strict=True)
     ]
@@ -152,13 +151,9 @@ def _folds(sets: Sequence[Sequence[int]], groups: Sequence[int]) -> Ints:
     fold = {
         (label, group): place % FOLDS
         for label, deck in decks.items()
-        for place, group in enumerate(sorted(deck, key=_hash))
+        for place, group in enumerate(sorted(deck))
     }
     return np.array([fold[key] for key in keys], dtype=np.int64)
-
-
-def _hash(group: int) -> bytes:
-    return blake2b(str(group).encode(), digest_size=8).digest()
 
 
 def _centred(x: Floats) -> Floats:

@@ -109,21 +109,19 @@ class TestFinding:
             name: make_intent(project, name) for name in ("salary", "parking", "lunch")
         }
         draw = random.Random(1)
+        planted = range(1, 150, 29)
         rows = []
         for number in range(150):
             chosen = draw.sample(sorted(topics), number % 3)
             text = " and ".join(f"the {name} question" for name in chosen)
-            rows.append((f"{text or 'hello there'} {number}", chosen))
-        wrong = [
-            ("the salary question 900", ["lunch"]),
-            ("the parking question and the lunch question 901", ["salary"]),
-        ]
-        made = fill(
-            project, [(text, [topics[n] for n in own]) for text, own in [*rows, *wrong]]
-        )
+            if number in planted:
+                chosen = [draw.choice([name for name in topics if name not in chosen])]
+            own = [topics[name] for name in chosen]
+            rows.append((f"{text or 'hello there'} {number}", own))
+        made = fill(project, rows)
         label_errors.find(project.pk)
         found = suspected(project)
-        assert {made[-1].pk, made[-2].pk} <= found
+        assert {made[number].pk for number in planted} <= found
         assert len(found) <= 10
 
     def test_vectors_are_used_where_there_are_some(self, project: Project) -> None:

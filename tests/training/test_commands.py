@@ -72,7 +72,7 @@ def test_an_interrupt_cancels_the_batch(
         assert process.poll() is None, process.communicate()
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert out == ""
     assert err.strip().splitlines()[-1] == "CommandError: Cancelled."
