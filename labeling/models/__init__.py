@@ -4,6 +4,7 @@ from labeling.models.access import ApiKey, Membership
 from labeling.models.annotation import Annotation, Lease, Queue
 from labeling.models.check import LabelCheck
 from labeling.models.dataset import Dataset, DatasetItem
+from labeling.models.growth import Slot, SyntheticQuestion, Template
 from labeling.models.history import BulkAction, LabelChange
 from labeling.models.intent import Intent, IntentAlias
 from labeling.models.project import Project
@@ -31,5 +32,8 @@ __all__ = [
     "Question",
     "Queue",
     "SearchText",
+    "Slot",
+    "SyntheticQuestion",
+    "Template",
     "Transfer",
 ]

@@ -22,6 +22,7 @@ class Queue(models.TextChoices):
     AUDIT = "audit", _("Random audit")
     DISPUTED = "disputed", _("Disputed")
     SUSPECT = "suspect", _("Likely label errors")
+    BROKEN = "broken", _("Broken by a version")
 
 
 class Annotation(models.Model):

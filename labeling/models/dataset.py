@@ -55,8 +55,10 @@ class DatasetItem(models.Model):
     question = models.ForeignKey(
         "labeling.Question",
         models.RESTRICT,  # goes with its project, never alone
+        null=True,
         related_name="dataset_items",
         verbose_name=_("question"),
+        help_text=_("Empty for a synthetic one."),
     )
     text = models.TextField(_("text"))
     codes = models.JSONField(_("intents"), help_text=_("Intent codes."))
@@ -77,6 +79,11 @@ class DatasetItem(models.Model):
             models.CheckConstraint(
                 name="dataset_item_never_test",
                 condition=Q(split__in=["train", "validation"]),
+            ),
+            # Nobody asked it: it may teach, but must not choose or measure.
+            models.CheckConstraint(
+                name="dataset_item_synthetic_only_trains",
+                condition=Q(question__isnull=False) | Q(split="train"),
             ),
         ]
 

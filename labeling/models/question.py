@@ -127,6 +127,15 @@ class Question(models.Model):
         blank=True,
         help_text=_("How likely the gold label is wrong, 0 to 1; empty if not so."),
     )
+    broken_by = models.PositiveIntegerField(
+        _("broken by"),
+        null=True,
+        blank=True,
+        help_text=_(
+            "Number of the version that answered this test question wrongly where the"
+            " active one was right; empty if there is none, or a reviewer looked."
+        ),
+    )
 
     objects = QuestionQuerySet.as_manager()
 
@@ -188,6 +197,11 @@ class Question(models.Model):
                 fields=["project", "-priority", "id"],
                 condition=Q(state="disputed"),
                 name="question_disputed",
+            ),
+            models.Index(
+                fields=["project", "-broken_by", "id"],
+                condition=Q(state="labelled", broken_by__isnull=False),
+                name="question_broken",
             ),
             models.Index(
                 fields=["project", "-suspicion", "id"],

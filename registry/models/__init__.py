@@ -3,12 +3,18 @@
 from registry.models.log import ClassificationLog, Feedback
 from registry.models.refresh import Refresh
 from registry.models.serving import ServingProcess
-from registry.models.version import Activation, Evaluation, Version
+from registry.models.version import (
+    Activation,
+    Evaluation,
+    EvaluationAnswer,
+    Version,
+)
 
 __all__ = [
     "Activation",
     "ClassificationLog",
     "Evaluation",
+    "EvaluationAnswer",
     "Feedback",
     "Refresh",
     "ServingProcess",

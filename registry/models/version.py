@@ -47,6 +47,15 @@ class Version(models.Model):
         help_text=_("Per-intent thresholds of a multi-intent model."),
     )
     temperature = models.FloatField(_("temperature"), default=1.0)
+    out_of_scope = models.JSONField(
+        _("out of scope"),
+        default=dict,
+        blank=True,
+        help_text=_(
+            "How the logits say that a question is out of scope: {code, energy, margin,"
+            " bias}; empty where the version has no such score."
+        ),
+    )
     parent = models.ForeignKey(
         "self",
         models.SET_NULL,
@@ -106,6 +115,7 @@ class Evaluation(models.Model):
     class Kind(models.TextChoices):
         TEST = "test", _("Test questions")
         FILE = "file", _("File")
+        AUDIT = "audit", _("Blind audit share")
 
     version = models.ForeignKey(
         Version,
@@ -128,6 +138,45 @@ class Evaluation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version} on {self.kind}: {self.n}"
+
+
+class EvaluationAnswer(models.Model):
+    """What a version answered to one question of an evaluation."""
+
+    evaluation = models.ForeignKey(
+        Evaluation,
+        models.CASCADE,
+        related_name="answers",
+        verbose_name=_("evaluation"),
+        db_index=False,  # the constraint's index serves
+    )
+    row = models.PositiveIntegerField(_("row"), help_text=_("From 0, as measured."))
+    question = models.ForeignKey(
+        "labeling.Question",
+        models.SET_NULL,
+        null=True,
+        related_name="+",
+        verbose_name=_("question"),
+        help_text=_("Empty for rows of a file."),
+    )
+    text = models.TextField(_("text"))
+    wanted = models.JSONField(_("right intents"), help_text=_("Intent codes, sorted."))
+    given = models.JSONField(_("answered"), help_text=_("Intent codes, sorted."))
+    confidence = models.FloatField(_("confidence"))
+    is_right = models.BooleanField(_("right"))
+
+    class Meta:
+        ordering = ["row"]
+        verbose_name = _("answer of an evaluation")
+        verbose_name_plural = _("answers of evaluations")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["evaluation", "row"], name="evaluation_answer_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.text[:80]
 
 
 class Activation(models.Model):

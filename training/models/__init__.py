@@ -1,5 +1,7 @@
-"""The data of training."""
+"""The data of training, a file a thing."""
 
 from training.models.batch import BatchStep, TrainingBatch
+from training.models.preset import Preset
+from training.models.rules import GateRules
 
-__all__ = ["BatchStep", "TrainingBatch"]
+__all__ = ["BatchStep", "GateRules", "Preset", "TrainingBatch"]

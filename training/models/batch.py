@@ -56,6 +56,27 @@ class TrainingBatch(models.Model):
     step = models.PositiveIntegerField(_("step"), default=0)
     total_steps = models.PositiveIntegerField(_("steps"), default=0)
     eta_s = models.FloatField(_("seconds left"), null=True, blank=True)
+    with_synthetic = models.BooleanField(
+        _("with synthetic questions"),
+        default=False,
+        help_text=_("Trains on the project's synthetic questions, too."),
+    )
+    processes = models.PositiveSmallIntegerField(
+        _("processes"),
+        default=1,
+        help_text=_(
+            "Training processes on the worker's machine, one a GPU; they share each"
+            " step's rows."
+        ),
+    )
+    resources = models.JSONField(
+        _("resources used"),
+        default=dict,
+        help_text=_(
+            "{device, cpu_s, wall_s, peak_memory_mb, gpu_peak_memory_mb, processes},"
+            " of all attempts together."
+        ),
+    )
     metrics = models.JSONField(_("metrics"), default=dict)
     log = models.TextField(_("log"), blank=True, default="")
     error = models.TextField(_("error"), blank=True, default="")
@@ -97,6 +118,9 @@ class TrainingBatch(models.Model):
             models.CheckConstraint(
                 name="batch_success_has_an_end",
                 condition=~Q(state="succeeded") | Q(finished_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="batch_processes_1_to_64", condition=Q(processes__range=(1, 64))
             ),
         ]
         indexes = [
