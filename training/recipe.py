@@ -35,7 +35,16 @@ class Recipe:
     """Optimizer steps at most; many rows are passed over less often. 0 = no bound."""
 
     batch_size: int = 32
-    """Rows in one optimizer step."""
+    """Rows in one optimizer step, however many parts or processes share them."""
+
+    gradient_accumulation: int = 1
+    """Parts that the rows of a step are learned in, one after the other: the same
+    result in less memory. 1 = all at once."""
+
+    class_balance: str = "none"
+    """What is done for intents with few rows. ``none``; ``weights``: a row counts for
+    more in the loss, the fewer rows its intent has; ``sampling``: each intent is drawn
+    equally often in a pass."""
 
     encoder_lr: float = 1e-4
     """Peak learning rate of the encoder (AdamW, per step)."""
@@ -73,14 +82,44 @@ class Recipe:
     replay: float = 0.0
     """Old rows that are trained on again for each new row (0.5 = one for two)."""
 
+    replay_order: str = "stratified"
+    """Which old rows are trained on again. ``stratified``: the intents in turn;
+    ``random``: as they come; ``hardest``: those that the version trained from is least
+    sure of."""
+
+    new_rows: str = "imprinted"
+    """How the head's rows of new intents start. ``imprinted``: from the mean features
+    of their questions; ``fresh``: small and random, for comparison."""
+
+    contrastive_weight: float = 0.0
+    """Weight of the supervised contrastive loss, which draws questions of one intent
+    together, beside the loss of the answers. 0 = without."""
+
+    contrastive_temperature: float = 0.1
+    """Temperature of the contrastive loss: lower looks at the nearest questions only.
+    """
+
+    precision: str = "auto"
+    """Numbers that the encoder computes in. ``auto``: ``bf16`` on GPUs that know it,
+    else ``float32``; weights and optimizer are float32 all the same."""
+
     lora_rank: int = 0
-    """Rank of the low-rank adapters on the attention projections. 0 = train fully."""
+    """Rank of the low-rank adapters on the encoder's layers. 0 = train fully."""
 
     lora_alpha: float = 32.0
     """Adapter scale: the update is multiplied by `lora_alpha / lora_rank`."""
 
     lora_dropout: float = 0.05
     """Share of features dropped before an adapter while training."""
+
+    lora_targets: str = "query,key,value"
+    """Matrices of each layer that get an adapter, separated by commas: ``query``,
+    ``key``, ``value`` and ``output`` of the attention, ``up`` and ``down`` of the
+    feed-forward part."""
+
+    quantised: bool = False
+    """Keep the weights below the adapters in 4 bits (QLoRA): a fraction of the memory.
+    Needs a CUDA GPU, the package bitsandbytes and a `lora_rank`."""
 
     seed: int = 13
     """Seed of the shuffling, the dropout and the new weights."""
@@ -97,14 +136,19 @@ class Recipe:
         for field in fields(self):
             _require_type(field.name, getattr(self, field.name), _HINTS[field.name])
         _at_least(self, 1, "epochs", "batch_size", "max_length")
+        _at_least(self, 1, "gradient_accumulation")
         _at_least(self, 0, "min_steps", "max_passes", "max_steps")
         _at_least(self, 0, "early_stopping_patience", "lora_rank", "seed")
         _at_least(self, 0.0, "weight_decay", "replay", "encoder_lr", "lora_alpha")
+        _at_least(self, 0.0, "contrastive_weight")
         _within(self, "head_lr", above=0.0, below=1.0)
         _within(self, "encoder_lr", above=None, below=1.0)
         for name in ("warmup_fraction", "dropout", "label_smoothing", "lora_dropout"):
             _within(self, name, above=None, below=1.0)
         _within(self, "checkpoint_every_s", above=0.0, below=None)
+        _within(self, "contrastive_temperature", above=0.0, below=None)
+        for name, choices in CHOICES.items():
+            _one_of(self, name, choices)
         if self.max_steps and self.max_steps < self.min_steps:
             raise ValueError(
                 f"max_steps ({self.max_steps}) is below min_steps ({self.min_steps})"
@@ -117,6 +161,20 @@ class Recipe:
                 "frozen_layers is a whole number of layers or a share between 0 and 1,"
                 f" not {frozen!r}"
             )
+
+        if self.gradient_accumulation > self.batch_size:
+            raise ValueError(
+                f"gradient_accumulation ({self.gradient_accumulation}) is above"
+                f" batch_size ({self.batch_size}): a part would have no rows"
+            )
+        strange = sorted(set(self.lora_parts) - set(LORA_PARTS))
+        if strange or not self.lora_parts:
+            raise ValueError(
+                f"lora_targets must be some of {', '.join(LORA_PARTS)},"
+                f" not {self.lora_targets!r}"
+            )
+        if self.quantised and not self.lora_rank:
+            raise ValueError("quantised weights need adapters: set lora_rank above 0")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
@@ -148,6 +206,12 @@ class Recipe:
             raise ValueError(_unknown_fields(unknown))
         return replace(self, **{k: _parse(k, v) for k, v in overrides.items()})
 
+    @property
+    def lora_parts(self) -> tuple[str, ...]:
+        """The matrices of `lora_targets`, each once."""
+        parts = [part.strip() for part in self.lora_targets.split(",")]
+        return tuple(dict.fromkeys(part for part in parts if part))
+
     def frozen_count(self, layers: int) -> int:
         """Return how many of an encoder's `layers` stay frozen.
 
@@ -168,6 +232,17 @@ class Recipe:
         steps = max(self.epochs * steps_a_pass, least)
         return min(steps, self.max_steps) if self.max_steps else steps
 
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "class_balance": ("none", "weights", "sampling"),
+    "replay_order": ("stratified", "random", "hardest"),
+    "new_rows": ("imprinted", "fresh"),
+    "precision": ("auto", "float32", "bf16"),
+}
+"""What a field of text may say."""
+
+LORA_PARTS = ("query", "key", "value", "output", "up", "down")
+"""What `Recipe.lora_targets` may name."""
 
 _HINTS: dict[str, Any] = typing.get_type_hints(Recipe)
 
@@ -194,6 +269,13 @@ def _at_least(recipe: Recipe, lowest: float, *names: str) -> None:
             raise ValueError(
                 f"{name} must be at least {lowest:g}, not {getattr(recipe, name)!r}"
             )
+
+
+def _one_of(recipe: Recipe, name: str, choices: tuple[str, ...]) -> None:
+    if getattr(recipe, name) not in choices:
+        raise ValueError(
+            f"{name} must be one of {', '.join(choices)}, not {getattr(recipe, name)!r}"
+        )
 
 
 def _within(
@@ -225,6 +307,8 @@ def _parse(name: str, text: str) -> Any:
         if word in _FALSE:
             return False
         raise ValueError(f"{name} must be true or false, not {text!r}")
+    if str in allowed:
+        return word
     for kind in (int, float):
         if kind in allowed:
             try:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from training.recipe import PRESETS, Recipe
+from training.recipe import CHOICES, PRESETS, Recipe
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,18 @@ from training.recipe import PRESETS, Recipe
         ({"frozen_layers": 1.5}, "whole number of layers or a share"),
         ({"min_steps": 9, "max_steps": 8}, r"max_steps \(8\) is below"),
         ({"checkpoint_every_s": 0.0}, "checkpoint_every_s"),
+        ({"gradient_accumulation": 0}, "gradient_accumulation must be at least 1"),
+        ({"gradient_accumulation": 9, "batch_size": 8}, r"\(9\) is above batch_size"),
+        ({"class_balance": "both"}, "one of none, weights, sampling, not 'both'"),
+        ({"precision": "fp16"}, "precision must be one of auto, float32, bf16"),
+        ({"precision": 16}, "precision must be str"),
+        ({"replay_order": "newest"}, "replay_order must be one of stratified"),
+        ({"new_rows": "zero"}, "new_rows must be one of imprinted, fresh"),
+        ({"lora_targets": "query,pooler"}, "lora_targets must be some of query"),
+        ({"lora_targets": " , "}, "lora_targets must be some of query"),
+        ({"quantised": True}, "set lora_rank above 0"),
+        ({"contrastive_weight": -0.1}, "contrastive_weight must be at least 0"),
+        ({"contrastive_temperature": 0.0}, "contrastive_temperature must be above 0"),
         ({"colour": 1}, "unknown recipe field: colour"),
     ],
 )
@@ -53,12 +66,27 @@ def test_presets_come_back_from_json(name: str) -> None:
         ("frozen_layers", "8", 8),
         ("frozen_layers", "0.5", 0.5),
         ("frozen_layers", "none", None),
+        ("class_balance", "None", "none"),
+        ("class_balance", " weights ", "weights"),
+        ("precision", "BF16", "bf16"),
+        ("lora_targets", "Query, up", "query, up"),
     ],
 )
 def test_overrides(field: str, text: str, value: object) -> None:
     changed = getattr(PRESETS["first"].with_overrides({field: text}), field)
     assert changed == value
     assert type(changed) is type(value)
+
+
+def test_adapters_are_named_once() -> None:
+    assert Recipe(lora_targets="up, query,up").lora_parts == ("up", "query")
+
+
+def test_every_field_of_text_has_its_choices() -> None:
+    texts = {f.name for f in fields(Recipe) if isinstance(f.default, str)}
+    assert texts == {*CHOICES, "lora_targets"}
+    for name, choices in CHOICES.items():
+        assert getattr(Recipe(), name) == choices[0]
 
 
 @pytest.mark.parametrize(
