@@ -3,12 +3,19 @@
 import json
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from labeling.models import Dataset, DatasetItem, IntentAlias
 from registry.models import Version
 from training.ml.interface import Example
+
+STRATIFIED, RANDOM, HARDEST = "stratified", "random", "hardest"
+"""What `Recipe.replay_order` may say."""
+
+
+Difficulty = Callable[[Sequence[Example]], Sequence[float]]
+"""How hard each row is for the version that training goes on from; larger is harder."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,13 @@ class Selection:
 
 
 def select(
-    dataset: Dataset, *, parent: Version | None, replay: float | None, seed: int
+    dataset: Dataset,
+    *,
+    parent: Version | None,
+    replay: float | None,
+    seed: int,
+    order: str = STRATIFIED,
+    difficulty: Difficulty | None = None,
 ) -> Selection:
     """The rows of a dataset that a batch trains on.
 
@@ -37,8 +50,12 @@ def select(
             old intent, so that a handful of new rows has something to be told apart
             from. 0.0 for none, None for all rows.
         seed: Seed of the choice.
+        order: Which old rows: `stratified` (the intents as evenly as they allow),
+            `random`, or `hardest` (one of each intent, then those that the parent is
+            least sure of).
+        difficulty: Asked only for `hardest`.
 
-    Cost: three queries.
+    Cost: three queries; for `hardest` the parent answers every old row.
     """
     items = list(
         DatasetItem.objects.filter(dataset=dataset)
@@ -55,7 +72,14 @@ def select(
         # Without anything new, a batch goes over all there is.
         if replay is not None and fresh:
             known = [item for item in train if item.pk in old]
-            again = stratified(known, count=_count(known, new, replay), seed=seed)
+            count = _count(known, new, replay)
+            if order == HARDEST and difficulty is not None:
+                hard = difficulty([_example(item) for item in known])
+                again = hardest(known, hard, count=count)
+            elif order == RANDOM:
+                again = at_random(known, count=count, seed=seed)
+            else:
+                again = stratified(known, count=count, seed=seed)
             chosen = sorted([*fresh, *again], key=lambda item: item.pk)
     return Selection(
         train=[_example(item) for item in chosen],
@@ -95,6 +119,32 @@ def stratified(
     return drawn
 
 
+def at_random(
+    items: Sequence[DatasetItem], *, count: int, seed: int
+) -> list[DatasetItem]:
+    """Draws `count` items, each as likely as any other."""
+    generator = random.Random(seed)  # noqa: S311 (a sample, not a secret)
+    return generator.sample(list(items), min(count, len(items)))
+
+
+def hardest(
+    items: Sequence[DatasetItem], hard: Sequence[float], *, count: int
+) -> list[DatasetItem]:
+    """Takes the hardest item of each intent, then the hardest of all others."""
+    ranked = [
+        item
+        for _hard, item in sorted(
+            zip(hard, items, strict=True), key=lambda pair: (-pair[0], pair[1].pk)
+        )
+    ]
+    firsts: dict[str, DatasetItem] = {}
+    for item in ranked:
+        firsts.setdefault(json.dumps(item.codes), item)
+    taken = {item.pk for item in firsts.values()}
+    rest = [item for item in ranked if item.pk not in taken]
+    return [*firsts.values(), *rest][:count]
+
+
 def _learned(train: Sequence[DatasetItem], parent: Version) -> set[int]:
     """Items that the parent was trained on, with the intents that they have now.
 
@@ -111,13 +161,18 @@ def _learned(train: Sequence[DatasetItem], parent: Version) -> set[int]:
             "code", "intent__code"
         )
     )
+    # Nobody asked a synthetic question: it is known by its text alone.
     known = {
-        question: sorted({today.get(code, code) for code in codes})
-        for question, codes in DatasetItem.objects.filter(
+        question or text: sorted({today.get(code, code) for code in codes})
+        for question, text, codes in DatasetItem.objects.filter(
             dataset_id=trained_on, split=DatasetItem.Split.TRAIN
-        ).values_list("question_id", "codes")
+        ).values_list("question_id", "text", "codes")
     }
-    return {i.pk for i in train if known.get(i.question_id) == sorted(i.codes)}
+    return {
+        item.pk
+        for item in train
+        if known.get(item.question_id or item.text) == sorted(item.codes)
+    }
 
 
 def _example(item: DatasetItem) -> Example:

@@ -1,15 +1,17 @@
 """Which rows a batch trains on."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
 from labeling import datasets, taxonomy
-from labeling.models import Dataset, Project
+from labeling.models import Dataset, DatasetItem, Project
 from registry.models import Version
 from tests.makers import make_intent, make_labelled, make_project
 from tests.registry.makers import make_version
 from training import replay
+from training.ml.interface import Example
 
 pytestmark = pytest.mark.django_db
 
@@ -135,3 +137,68 @@ def test_of_a_parent_from_elsewhere_the_marks_decide(project: Project) -> None:
     add(project, "fresh", 20)
     rows = replay.select(freeze(project), parent=parent, replay=0.0, seed=1)
     assert codes(rows) == {"fresh": 20}
+
+
+class TestOrder:
+    """Which old rows come again; all by ids, as the rows stand in the dataset."""
+
+    def items(self, project: Project) -> list[DatasetItem]:
+        return list(freeze(project).items.order_by("id"))
+
+    def test_at_random_goes_by_numbers_and_seed(self, project: Project) -> None:
+        items = self.items(project)
+        drawn = replay.at_random(items, count=22, seed=3)
+        assert drawn == replay.at_random(items, count=22, seed=3)
+        assert drawn != replay.at_random(items, count=22, seed=4)
+        assert len({item.pk for item in drawn}) == 22
+        assert len(replay.at_random(items, count=99, seed=3)) == 44
+
+    def test_hardest_takes_one_of_each_intent_first(self, project: Project) -> None:
+        items = self.items(project)
+        # The rare ones are the easiest of all.
+        hard = [0.0 if item.codes == ["rare"] else item.pk % 7 for item in items]
+        drawn = replay.hardest(items, hard, count=5)
+        assert [item.codes for item in drawn].count(["rare"]) == 1
+        common = sorted(item.pk % 7 for item in drawn if item.codes != ["rare"])
+        assert common == [6, 6, 6, 6]
+
+    @pytest.mark.parametrize("order", ["stratified", "random", "hardest"])
+    def test_select_follows_the_order(self, project: Project, order: str) -> None:
+        parent = parent_of(project, freeze(project))
+        add(project, "fresh", 8)
+        asked: list[str] = []
+
+        def difficulty(rows: Sequence[Example]) -> list[float]:
+            asked.extend(row.text for row in rows)
+            return [float(row.text == "common 7") for row in rows]
+
+        rows = replay.select(
+            freeze(project),
+            parent=parent,
+            replay=1.0,
+            seed=1,
+            order=order,
+            difficulty=difficulty,
+        )
+        assert rows.replayed == 8
+        if order == "hardest":
+            assert len(asked) == 44
+            assert "common 7" in {row.text for row in rows.train}
+        else:
+            assert not asked
+
+
+def test_synthetic_rows_are_known_by_their_text(project: Project) -> None:
+    old = freeze(project)
+    # Rows without a question, as datasets hold them.
+    DatasetItem.objects.create(
+        dataset=old, text="made up", codes=["common"], split="train", is_new=True
+    )
+    parent = parent_of(project, old)
+    new = freeze(project)
+    for text in ("made up", "made up later"):
+        DatasetItem.objects.create(
+            dataset=new, text=text, codes=["common"], split="train", is_new=True
+        )
+    rows = replay.select(new, parent=parent, replay=0.0, seed=1)
+    assert [row.text for row in rows.train] == ["made up later"]
