@@ -39,7 +39,7 @@ class Shown:
     """No suggestion was shown."""
 
 
-_CHANGED = ["state", "labelled_at", "trained_in", "suspicion", "priority"]
+_CHANGED = ["state", "labelled_at", "trained_in", "suspicion", "broken_by", "priority"]
 
 
 def lock(question_id: int) -> Question:

@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from psycopg.types.json import Jsonb
 
+from labeling.broken import DOUBTS_END
 from labeling.models import BulkAction, Intent, LabelChange
 
 _LOCK = """
@@ -61,7 +62,7 @@ _SET = f"""{_WAS}, dropped AS (
     FROM was WHERE %(kind)s <> '' ORDER BY id
 )
 UPDATE labeling_question q SET
-    state = 'labelled', labelled_at = statement_timestamp(), suspicion = NULL,
+    state = 'labelled', labelled_at = statement_timestamp(), {DOUBTS_END},
     trained_in = CASE WHEN was.state = 'labelled' AND was.ids = %(intents)s::bigint[]
         THEN q.trained_in ELSE '' END
 FROM was WHERE q.id = was.id
@@ -80,7 +81,7 @@ _CLEAR = f"""{_WAS}, dropped AS (
     FROM was WHERE before IS NOT NULL ORDER BY id
 )
 UPDATE labeling_question q SET
-    state = 'open', labelled_at = NULL, suspicion = NULL, trained_in = ''
+    state = 'open', labelled_at = NULL, {DOUBTS_END}, trained_in = ''
 FROM was WHERE q.id = was.id AND was.before IS NOT NULL
 """  # noqa: S608 (constants of this module only)
 
@@ -195,7 +196,7 @@ _RESTORE = f"""{_WAS}, change AS (
     FROM was JOIN goal USING (id) ORDER BY was.id
 )
 UPDATE labeling_question q SET
-    state = goal.state, suspicion = NULL,
+    state = goal.state, {DOUBTS_END},
     labelled_at = CASE WHEN goal.state = 'labelled'
         THEN (goal.before ->> 'at')::timestamptz END,
     trained_in = CASE WHEN goal.state = 'labelled' AND was.ids = goal.ids

@@ -37,6 +37,7 @@ _FILTERS = {
     Queue.AUDIT: "state = 'open' AND split = 'test'",
     Queue.DISPUTED: "state = 'disputed'",
     Queue.SUSPECT: "state = 'labelled' AND suspicion IS NOT NULL",
+    Queue.BROKEN: "state = 'labelled' AND broken_by IS NOT NULL",
 }
 _COUNT = """
 SELECT '{queue}', count(*) FROM (

@@ -11,6 +11,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db.backends.utils import CursorWrapper
 
+from labeling.broken import DOUBTS_END
 from labeling.priority import UNRANKED, score
 
 Cursor = CursorWrapper
@@ -103,11 +104,11 @@ def label_unlabelled(
         How many questions.
     """
     cursor.execute(
-        """
+        f"""
         WITH settled AS (
             UPDATE labeling_question q
             SET state = 'labelled', labelled_at = %(now)s, trained_in = '',
-                suspicion = NULL
+                {DOUBTS_END}
             WHERE q.state IN ('open', 'skipped') AND q.id = ANY (ARRAY(
                 SELECT found.id FROM labeling_import r CROSS JOIN LATERAL (
                     SELECT id FROM labeling_question
@@ -130,7 +131,7 @@ def label_unlabelled(
             FROM settled s WHERE e.question_id = s.id AND NOT e.is_labelled
         )
         SELECT count(*) FROM settled
-        """,
+        """,  # noqa: S608 (a constant)
         {"project": project_id, "now": now, "by": None if by is None else by.pk},
     )
     row = cursor.fetchone()

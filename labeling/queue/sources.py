@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from labeling.models import Question, Queue
 
-REVIEW = (Queue.DISPUTED, Queue.SUSPECT)
+REVIEW = (Queue.DISPUTED, Queue.SUSPECT, Queue.BROKEN)
 """Only reviewers work through these; each verdict there is an adjudication."""
 
 
@@ -50,6 +50,12 @@ SOURCES: dict[str, Source] = {
     Queue.SUSPECT: Source(
         "q.state = 'labelled' AND q.suspicion IS NOT NULL",
         "q.suspicion DESC, q.id",
+        Question.State.LABELLED,
+    ),
+    # The newest version's first.
+    Queue.BROKEN: Source(
+        "q.state = 'labelled' AND q.broken_by IS NOT NULL",
+        "q.broken_by DESC, q.id",
         Question.State.LABELLED,
     ),
 }

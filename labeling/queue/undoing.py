@@ -140,7 +140,7 @@ def _undo_adjudication(
             _("Somebody else has changed “%(question)s” since. Ask a reviewer.")
             % {"question": question}
         )
-    question.refresh_from_db(fields=["state", "labelled_at", "suspicion"])
+    question.refresh_from_db(fields=["state", "labelled_at", "suspicion", "broken_by"])
     queue = _QUEUE_OF_STATE[Question.State(question.state)]
     return _hand_back(question, project, user, queue, change.comment)
 

@@ -82,7 +82,7 @@ def skip(
     """Records that a person passes on a question that they hold.
 
     In the reviewers' queues nobody is asked after them: a disputed question ends as
-    skipped, and a label that was suspect stays as it is.
+    skipped, and a label that was doubted stays as it is.
 
     Returns:
         The verdict; none in the reviewers' queues.
@@ -184,8 +184,8 @@ def _dismiss(question: Question, *, by: User, comment: str) -> None:
     if question.state == Question.State.DISPUTED:
         gold.give_up([question.pk], by=by, comment=comment)
     else:
-        question.suspicion = None
-        question.save(update_fields=["suspicion"])
+        question.suspicion = question.broken_by = None
+        question.save(update_fields=["suspicion", "broken_by"])
         Lease.objects.filter(question=question).delete()
 
 

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models.fields.reverse_related import ManyToOneRel
 
+from labeling.broken import DOUBTS_END
 from labeling.models import Annotation, GoldLabel, Intent, IntentAlias, KeywordRule
 
 _OF_THEM = """
@@ -75,12 +76,12 @@ def labels(sources: list[int], target: int, *, by: User | None, comment: str) ->
     )
     # A likely error among the merged intents need not be one any more.
     _run(
-        """
-        UPDATE labeling_question SET suspicion = NULL
-        WHERE suspicion IS NOT NULL AND id IN (
+        f"""
+        UPDATE labeling_question SET {DOUBTS_END}
+        WHERE (suspicion IS NOT NULL OR broken_by IS NOT NULL) AND id IN (
             SELECT question_id FROM labeling_goldlabel
             WHERE intent_id = ANY(%(sources)s))
-        """,
+        """,  # noqa: S608 (a constant)
         values,
     )
     _run(_one_each("labeling_goldlabel", "question_id"), values)

@@ -11,10 +11,9 @@ from django.utils.translation import gettext_lazy
 from labeling import progress
 from labeling.labelset import LabelSet
 from labeling.models import Intent, Project, Queue
+from labeling.queue.sources import REVIEW
 from labeling.views.guard import Visit
 
-REVIEW = (Queue.DISPUTED, Queue.SUSPECT)
-"""Only reviewers work through these, and each verdict there is an adjudication."""
 _FIELDS = {Queue.PAIR: ("a", "b"), Queue.INTENT: ("intent",)}
 
 ABOUT = {
@@ -27,6 +26,7 @@ ABOUT = {
     Queue.AUDIT: gettext_lazy("Drawn at random, without suggestions: to measure."),
     Queue.DISPUTED: gettext_lazy("Annotators disagree; lowest agreement first."),
     Queue.SUSPECT: gettext_lazy("Labels that the model finds hard to believe."),
+    Queue.BROKEN: gettext_lazy("Test questions that a new version got wrong."),
 }
 """One line on each queue, for who chooses."""
 

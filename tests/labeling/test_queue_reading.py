@@ -270,6 +270,7 @@ def test_the_address_keeps_the_queue(project: Project) -> None:
         ({"queue": "nonsense"}, "All questions are answered"),
         ({"queue": "disputed"}, "Nothing is disputed"),
         ({"queue": "suspect"}, "No label looks wrong"),
+        ({"queue": "broken"}, "No version breaks a test question"),
     ],
 )
 def test_each_empty_queue_says_what_to_do(
@@ -280,7 +281,7 @@ def test_each_empty_queue_says_what_to_do(
 
 def test_reviewers_queues_are_the_reviewers(project: Project) -> None:
     address = reverse("labeling:queue", args=[project.slug])
-    for name in ("disputed", "suspect"):
+    for name in ("disputed", "suspect", "broken"):
         response = client_of("ann", project).get(address, {"queue": name})
         assert response.status_code == 403
     fields = {"question": open_question(project).pk, "token": 1, "intent": "pay"}

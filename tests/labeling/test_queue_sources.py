@@ -113,7 +113,7 @@ def test_codes_that_do_not_fit(project, ann):
 # --- The audit ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(set(SOURCES) - {"audit", "suspect"}))
+@pytest.mark.parametrize("name", sorted(set(SOURCES) - {"audit", "suspect", "broken"}))
 def test_test_questions_are_handed_out_by_the_audit_alone(project, rex, name):
     for code in ("pay", "stock"):
         make_intent(project, code)
@@ -223,7 +223,7 @@ def test_an_expired_lease_of_another_queue_changes_its_queue(project, ann):
 # --- Reviewers ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["disputed", "suspect"])
+@pytest.mark.parametrize("name", ["disputed", "suspect", "broken"])
 def test_the_reviewers_queues_are_for_reviewers(project, ann, name):
     with pytest.raises(PermissionDenied):
         queue.claim(project, ann, queue=name)
@@ -268,6 +268,7 @@ _INDEX = {
     "audit": "question_audit",
     "disputed": "question_disputed",
     "suspect": "question_suspect",
+    "broken": "question_broken",
 }
 
 
@@ -292,6 +293,7 @@ def test_each_claim_walks_its_index_and_sorts_no_questions(project, rex, name, w
             confidence=n % 89 / 100,
             is_conflict=n % 5 == 0,
             suspicion=n % 83 / 100 if n % 6 == 3 else None,
+            broken_by=n % 5 + 1 if n % 6 == 3 else None,
             predicted=[
                 {"code": codes[n % 4], "confidence": 0.4},
                 {"code": codes[n // 4 % 4], "confidence": 0.3},
