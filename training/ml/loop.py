@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from registry.onnx.tokens import TextEncoder
-from training.ml import metrics
+from training.ml import contrastive, metrics
 from training.ml import model as models
 from training.ml.checkpoint import Checkpoints, Position
 from training.ml.data import Rows
@@ -134,15 +134,18 @@ def fit(
 
     # --- Training.
     while not at.finished:
-        batches = rows.shuffled(
-            recipe.batch_size, np.random.default_rng((recipe.seed, at.epoch))
-        )
+        batches = _batches(rows, recipe, np.random.default_rng((recipe.seed, at.epoch)))
         for batch in batches[at.batch :]:
             model.train()
             wanted = torch.from_numpy(rows.targets[batch]).to(device)  # (B, C)
             with _autocast(device):
-                logits = model.classify(lowered.features(batch))  # (B, C)
+                features = lowered.features(batch)  # (B, H)
+                logits = model.classify(features)  # (B, C)
             loss = _loss(logits.float(), wanted, multi=multi, recipe=recipe)
+            if recipe.contrastive_weight:
+                loss = loss + recipe.contrastive_weight * contrastive.loss(
+                    features.float(), wanted, recipe.contrastive_temperature
+                )
             value = loss.item()
             if not math.isfinite(value):
                 raise TrainingError(
@@ -308,6 +311,16 @@ def _schedule(step: int, total: int, warmup_fraction: float) -> float:
     if step < warmup:
         return (step + 1) / (warmup + 1)
     return (total - step) / max(total - warmup, 1.0)
+
+
+def _batches(
+    rows: Rows, recipe: Recipe, generator: np.random.Generator
+) -> list[list[int]]:
+    """Return an epoch's batches; for the contrastive loss rows of an intent meet."""
+    if recipe.contrastive_weight:
+        lengths = [len(ids) for ids in rows.ids]
+        return contrastive.batches(rows.targets, lengths, recipe.batch_size, generator)
+    return rows.shuffled(recipe.batch_size, generator)
 
 
 def _loss(
