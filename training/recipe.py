@@ -339,6 +339,15 @@ PRESETS: dict[str, Recipe] = {
         batch_size=8,
         early_stopping_patience=1,
     ),
+    # Five or ten labels an intent: many passes, in which each row meets another of its
+    # intent and is drawn to it.
+    "few-shot": Recipe(
+        epochs=10,
+        min_steps=80,
+        max_passes=20,
+        contrastive_weight=1.0,
+        early_stopping_patience=0,
+    ),
     # Low-rank adapters, merged into the weights at the end: little memory.
     "lora": Recipe(
         epochs=4,
