@@ -9,6 +9,7 @@ from django.db import connection, transaction
 from django.db.models import Max, Q
 from django.db.models.functions import Collate
 
+from labeling.growth import nearness
 from labeling.models import Dataset, IntentAlias, Project, Question
 
 _FREEZE = """
@@ -43,6 +44,22 @@ SELECT
     (SELECT count(*) FROM kept WHERE split = 'validation')
 """
 
+# Whatever a user has asked meanwhile, in whatever split, is theirs: its label is an
+# annotator's business, and a test or validation question must not be learned by heart.
+_JOIN_SYNTHETIC = """
+INSERT INTO labeling_datasetitem (dataset_id, question_id, text, codes, split, is_new)
+SELECT %(dataset)s, NULL, s.text, jsonb_build_array(i.code), 'train', NOT EXISTS (
+    SELECT FROM labeling_datasetitem old
+    WHERE old.dataset_id = %(parent)s AND old.question_id IS NULL
+        AND old.text = s.text)
+FROM labeling_syntheticquestion s JOIN labeling_intent i ON i.id = s.intent_id
+WHERE s.project_id = %(project)s AND s.is_used AND i.code = ANY(%(codes)s)
+    AND s.id <> ALL(%(near)s) AND NOT EXISTS (
+        SELECT FROM labeling_question q
+        WHERE q.project_id = s.project_id AND q.text_hash = s.text_hash)
+ORDER BY s.id
+"""
+
 
 class NothingToTrainOn(ValueError):
     """No labelled question of the project may be trained on."""
@@ -50,7 +67,12 @@ class NothingToTrainOn(ValueError):
 
 @transaction.atomic
 def freeze(
-    project: Project, *, by: User | None, label_order: Sequence[str] = ()
+    project: Project,
+    *,
+    by: User | None,
+    label_order: Sequence[str] = (),
+    with_synthetic: bool = False,
+    parent: int | None = None,
 ) -> Dataset:
     """Freezes the project's labelled questions as they are now.
 
@@ -58,11 +80,19 @@ def freeze(
     labelled train question; questions with a gold intent outside it are left out. Test
     questions are never in it: not by this statement, and a trigger refuses them.
 
+    Synthetic questions only ever train, and only intents that are in the label set
+    without them: what nobody ever asked can't be measured, so it is not learned. One
+    that reads like a question of the project, or nearly like one that measures (by
+    `growth.nearness`), stays out.
+
     Args:
         project: Whose questions.
         by: Who wants it.
         label_order: The parent version's label set, for a training that continues it:
             its codes (old ones as aliases, too) come first, in its order.
+        with_synthetic: Takes in the project's synthetic questions that are in use.
+        parent: Id of the dataset that the parent version learned; synthetic questions
+            that stand in it are not new.
 
     Returns:
         The dataset, with its digest over the label set and all items.
@@ -70,7 +100,9 @@ def freeze(
     Raises:
         NothingToTrainOn: There is no labelled train question.
 
-    Cost: five statements, one pass over the labelled questions and one over the items.
+    Cost: five statements, one pass over the labelled questions and one over the items;
+    with synthetic ones two more and a pass over the texts of the questions that
+    measure, about a second for 20,000 of them.
     """
     dataset = Dataset.objects.create(
         project=project, label_set=[], train_count=0, validation_count=0, created_by=by
@@ -91,16 +123,35 @@ def freeze(
     if not dataset.train_count:
         raise NothingToTrainOn(f"{project.slug}: no labelled train question")
     dataset.label_set = _in_order(project, json.loads(codes), label_order)
+    if with_synthetic:
+        dataset.synthetic_count = _join_synthetic(dataset, parent=parent)
+        dataset.train_count += dataset.synthetic_count
     dataset.digest = digest(dataset)
     dataset.save()
     return dataset
+
+
+def _join_synthetic(dataset: Dataset, *, parent: int | None) -> int:
+    """Adds the synthetic questions that may teach; returns how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _JOIN_SYNTHETIC,
+            {
+                "dataset": dataset.pk,
+                "project": dataset.project_id,
+                "codes": dataset.label_set,
+                "near": nearness.near_held_out(dataset.project_id),
+                "parent": parent,
+            },
+        )
+        return int(cursor.rowcount)
 
 
 def digest(dataset: Dataset) -> str:
     """Hex SHA-256 over the label set and the items, the same in any database.
 
     Items go by text in code point order, so that neither ids nor the database's
-    collation matter. One query, streamed.
+    collation matter. Lines of synthetic questions say so. One query, streamed.
     """
     sha = hashlib.sha256()
     for line in _canonical_lines(dataset):
@@ -188,7 +239,7 @@ def _canonical_lines(dataset: Dataset) -> Iterator[str]:
 
     yield line({"labels": dataset.label_set})
     items = dataset.items.order_by(Collate("text", "C"), "id").values_list(
-        "text", "codes", "split", "is_new"
+        "text", "codes", "split", "is_new", "question_id"
     )
-    for text, codes, split, is_new in items.iterator(chunk_size=5000):
-        yield line([text, codes, split, is_new])
+    for *item, question_id in items.iterator(chunk_size=5000):
+        yield line(item if question_id is not None else [*item, "synthetic"])

@@ -4,7 +4,7 @@ from labeling.models.access import ApiKey, Membership
 from labeling.models.annotation import Annotation, Lease, Queue
 from labeling.models.check import LabelCheck
 from labeling.models.dataset import Dataset, DatasetItem
-from labeling.models.growth import Slot, SyntheticQuestion, Template
+from labeling.models.growth import Paraphrasing, Slot, SyntheticQuestion, Template
 from labeling.models.history import BulkAction, LabelChange
 from labeling.models.intent import Intent, IntentAlias
 from labeling.models.project import Project
@@ -28,6 +28,7 @@ __all__ = [
     "LabelCheck",
     "Lease",
     "Membership",
+    "Paraphrasing",
     "Project",
     "Question",
     "Queue",

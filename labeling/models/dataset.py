@@ -20,6 +20,12 @@ class Dataset(models.Model):
     label_set = models.JSONField(_("label set"), help_text=_("Intent codes, in order."))
     train_count = models.PositiveIntegerField(_("train questions"))
     validation_count = models.PositiveIntegerField(_("validation questions"))
+    synthetic_count = models.PositiveIntegerField(
+        _("synthetic"),
+        default=0,
+        db_default=0,
+        help_text=_("How many of the train questions nobody asked."),
+    )
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.PROTECT,

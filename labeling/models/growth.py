@@ -136,3 +136,76 @@ class SyntheticQuestion(models.Model):
 
     def __str__(self) -> str:
         return self.text[:80]
+
+
+class Paraphrasing(models.Model):
+    """Questions that a language model is asked to say in other words.
+
+    It keeps which ones left this house, to whom, and who wanted it.
+    """
+
+    class State(models.TextChoices):
+        QUEUED = "queued", _("Queued")
+        RUNNING = "running", _("Running")
+        SUCCEEDED = "succeeded", _("Succeeded")
+        FAILED = "failed", _("Failed")
+        CANCELLED = "cancelled", _("Cancelled")
+
+    project = models.ForeignKey(
+        Project, models.CASCADE, related_name="paraphrasings", verbose_name=_("project")
+    )
+    server = models.CharField(_("server"), max_length=200)
+    model = models.CharField(_("language model"), max_length=200)
+    per_question = models.PositiveSmallIntegerField(_("paraphrases a question"))
+    questions = models.JSONField(
+        _("questions"), help_text=_("Ids of those that are sent, in this order.")
+    )
+    sent = models.PositiveIntegerField(_("questions sent"), default=0)
+    made = models.PositiveIntegerField(_("made"), default=0)
+    left_out = models.JSONField(
+        _("left out"), default=dict, help_text=_("How many, by the reason.")
+    )
+    language = models.CharField(
+        _("language"), max_length=20, help_text=_("In which errors are written.")
+    )
+    attempt = models.PositiveSmallIntegerField(_("attempt"), default=1)
+    state = models.CharField(
+        _("state"), max_length=10, choices=State.choices, default=State.QUEUED
+    )
+    error = models.TextField(_("error"), blank=True)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        related_name="+",
+        verbose_name=_("by"),
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    beat_at = models.DateTimeField(
+        _("last sign of life"), null=True, blank=True, editable=False
+    )
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = _("paraphrasing")
+        verbose_name_plural = _("paraphrasings")
+        constraints = [
+            models.CheckConstraint(
+                name="paraphrasing_state_known",
+                condition=Q(
+                    state__in=[
+                        *("queued", "running", "succeeded"),
+                        *("failed", "cancelled"),
+                    ]
+                ),
+            ),
+            # Two that run at once would ask for the same, and pay for it twice.
+            models.UniqueConstraint(
+                fields=["project"],
+                condition=Q(state__in=["queued", "running"]),
+                name="paraphrasing_one_under_way",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} · {self.pk}"
