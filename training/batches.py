@@ -16,14 +16,14 @@ from labeling.models import Dataset, Project
 from registry import versions
 from registry.models import Version
 from training import bases, ownership, queueing, workspace
-from training.models import BatchStep, TrainingBatch
+from training.models import BatchStep, Preset, TrainingBatch
 from training.recipe import PRESETS, Recipe
 
 MAX_ATTEMPTS = 20
 """Times that a batch is put on the queue before it is given up."""
 
 INCREMENTAL = "incremental"
-"""The preset that goes on from a version with the new labels and some old ones."""
+"""The built-in preset that goes on from a version with new labels and some old ones."""
 
 State = TrainingBatch.State
 _logger = logging.getLogger(__name__)
@@ -71,22 +71,63 @@ class WrongState(BatchError):
     """The batch is in a state in which this cannot be done."""
 
 
+def presets() -> list[str]:
+    """The names a manager picks from: the built-in ones, then the team's. One query."""
+    return [*PRESETS, *Preset.objects.values_list("name", flat=True)]
+
+
+def goes_on(preset: str) -> bool:
+    """Whether a preset goes on from a version with new labels and some old ones.
+
+    Of the built-in ones `incremental` does; a team's preset takes the way of the one
+    that it is built on. One query for a team's preset, none otherwise.
+    """
+    return _built_in(preset) == INCREMENTAL
+
+
 def recipe_of(preset: str, overrides: Mapping[str, str] | None = None) -> Recipe:
-    """A preset with some fields replaced by values written as text.
+    """A preset's recipe with some fields replaced by values written as text.
+
+    One query for a team's preset, none otherwise.
 
     Raises:
         InvalidRecipe: says which preset, field or value.
     """
-    if preset not in PRESETS:
-        known = ", ".join(PRESETS)
+    recipe = PRESETS.get(preset)
+    try:
+        if recipe is None:
+            recipe = Recipe.from_dict(Preset.objects.get(name=preset).recipe)
+        return recipe.with_overrides(overrides or {})
+    except Preset.DoesNotExist:
         raise InvalidRecipe(
             _("There is no preset “%(preset)s” (known: %(known)s).")
-            % {"preset": preset, "known": known}
-        )
-    try:
-        return PRESETS[preset].with_overrides(overrides or {})
-    except ValueError as error:
+            % {"preset": preset, "known": ", ".join(presets())}
+        ) from None
+    except (TypeError, ValueError) as error:
         raise InvalidRecipe(str(error)) from error
+
+
+def stored_recipe(batch: TrainingBatch) -> Recipe:
+    """The recipe in a batch's row; no query.
+
+    Raises:
+        InvalidRecipe: Says what is wrong with it: an installation of before, or a hand
+            in the database, wrote it.
+    """
+    try:
+        return Recipe.from_dict(batch.recipe)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InvalidRecipe(
+            _("The batch's recipe cannot be used: %(reason)s.")
+            % {"reason": str(error).rstrip(".")}
+        ) from error
+
+
+def _built_in(preset: str) -> str:
+    if preset in PRESETS:
+        return preset
+    known = Preset.objects.filter(name=preset).values_list("built_on", flat=True)
+    return known.first() or preset
 
 
 def create(
@@ -97,6 +138,8 @@ def create(
     base: str | None = None,
     parent: Version | None = None,
     by: User | None,
+    with_synthetic: bool = False,
+    processes: int | None = None,
     force: bool = False,
     enqueue: bool = True,
 ) -> TrainingBatch:
@@ -106,11 +149,14 @@ def create(
 
     Args:
         project: What to train for.
-        preset: A name in `PRESETS`.
+        preset: One of `presets()`; its recipe is copied into the batch.
         overrides: Recipe fields as text, as in `--set epochs=3`.
         base: Base model; the parent's, or the installation's default.
-        parent: Version to go on from. `incremental` takes the active one by itself.
+        parent: Version to go on from. A preset that goes on from one takes the active
+            one by itself.
         by: Who asks for it.
+        with_synthetic: Train on the project's synthetic questions, too.
+        processes: Training processes, 1 to 64; the installation's default when None.
         force: Train with too few new labels, or behind a batch that is not finished.
         enqueue: False for a run in this very process (`train`).
 
@@ -119,10 +165,19 @@ def create(
             UnknownBase.
     """
     recipe = recipe_of(preset, overrides)
-    if parent is None and preset == INCREMENTAL:
+    if processes is None:
+        processes = settings.TRAIN_PROCESSES
+    if not 1 <= processes <= TrainingBatch.MAX_PROCESSES:
+        raise InvalidRecipe(
+            _("A batch trains in 1 to %(most)d processes, not %(count)d.")
+            % {"most": TrainingBatch.MAX_PROCESSES, "count": processes}
+        )
+    is_incremental = goes_on(preset)
+    if parent is None and is_incremental:
         if base is not None:
             raise UnknownBase(
-                _("The preset “incremental” goes on from a version, not a base model.")
+                _("The preset “%(preset)s” goes on from a version, not a base model.")
+                % {"preset": preset}
             )
         parent = versions.active(project)
         if parent is None:
@@ -153,8 +208,11 @@ def create(
         batch = TrainingBatch.objects.create(
             project=project,
             preset=preset,
+            is_incremental=is_incremental,
             recipe=recipe.to_dict(),
             dataset=_freeze(project, parent, by),
+            with_synthetic=with_synthetic,
+            processes=processes,
             base=base,
             parent=parent,
             created_by=by,

@@ -12,13 +12,13 @@ from django.db.utils import InterfaceError
 
 from training import ownership
 
-BEAT_S = 3.0
-"""Seconds between two signs of life."""
+BEAT_S = 1.0
+"""Seconds between two signs of life; a cancel is noticed at one of them."""
 
 REPORT_S = 1.0
 """Seconds between two writes of the progress."""
 
-OBEY_S = 4.0
+OBEY_S = 2.5
 """Seconds that a run has to notice a cancel by itself before it is ended."""
 
 _logger = logging.getLogger(__name__)
@@ -48,6 +48,7 @@ class Heartbeat:
         batch_id: int,
         fence: int,
         *,
+        changes: Callable[[], dict[str, Any]] | None = None,
         on_lost: Callable[[], None] | None = None,
         on_disobeyed: Callable[[], None] | None = None,
     ) -> None:
@@ -55,12 +56,14 @@ class Heartbeat:
         Args:
             batch_id: A batch that the caller has claimed.
             fence: What the claim returned.
+            changes: Columns to write with each beat, asked for from the thread.
             on_lost: Called from the thread when the claim is lost. A process of its own
                 exits here, since a long step would go on for a while otherwise.
             on_disobeyed: Called from the thread when a cancel has not been noticed for
                 `OBEY_S`, after the batch is marked as cancelled.
         """
         self.batch_id, self.fence = batch_id, fence
+        self._changes = changes or dict
         self._on_lost, self._on_disobeyed = on_lost, on_disobeyed
         self._lost = threading.Event()
         self._cancelled = threading.Event()
@@ -109,7 +112,9 @@ class Heartbeat:
         try:
             while not self._done.wait(BEAT_S if obeyed_by == float("inf") else 0.5):
                 try:
-                    self._note(ownership.beat(self.batch_id, self.fence))
+                    self._note(
+                        ownership.beat(self.batch_id, self.fence, **self._changes())
+                    )
                     seen = time.monotonic()
                 except (DatabaseError, InterfaceError) as error:
                     _logger.warning("batch %s: no heartbeat: %s", self.batch_id, error)

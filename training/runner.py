@@ -1,6 +1,5 @@
 """Runs one batch: claims it, works through its stages, registers, ends it."""
 
-import errno
 import logging
 import traceback
 from collections.abc import Callable
@@ -13,21 +12,19 @@ from redis.exceptions import RedisError
 from labeling import datasets
 from registry import artifacts, versions
 from registry.models import Evaluation, Version
-from registry.onnx import session
-from training import batches, evaluation, gate, ownership, stages, workspace
-from training.bases import BaseModelError
-from training.heartbeat import Cancelled, Heartbeat, Lost
-from training.ml.interface import Progress, TrainingError
-from training.models import TrainingBatch
-
-_EXPECTED = (
-    BaseModelError,
-    TrainingError,
-    batches.BatchError,
-    artifacts.ArtifactError,
-    session.ArtifactError,
+from training import (
+    accounting,
+    batches,
+    evaluation,
+    failures,
+    gate,
+    ownership,
+    stages,
+    workspace,
 )
-"""Errors whose message is a sentence for a manager."""
+from training.heartbeat import Cancelled, Heartbeat, Lost
+from training.ml.interface import Progress
+from training.models import TrainingBatch
 
 _NO_DATABASE = (OperationalError, InterfaceError)
 
@@ -71,11 +68,19 @@ def run(
     batch = TrainingBatch.objects.select_related("project", "dataset", "parent").get(
         pk=batch_id
     )
-    beat = Heartbeat(batch_id, fence, on_lost=on_lost, on_disobeyed=on_disobeyed)
+    meter = accounting.Meter(batch, fence)
+    beat = Heartbeat(
+        batch_id,
+        fence,
+        changes=meter.beat,
+        on_lost=on_lost,
+        on_disobeyed=on_disobeyed,
+    )
     try:
-        with beat:
-            result = stages.Run(batch, beat, on_progress).work()
-        _finish(batch, fence, result)
+        with meter:
+            with beat:
+                result = stages.Run(batch, beat, on_progress).work()
+            _finish(batch, fence, result)
         workspace.remove(batch_id)
     except Lost:
         _logger.warning("batch %s: somebody else has taken it over", batch_id)
@@ -128,6 +133,7 @@ def _finish(batch: TrainingBatch, fence: int, result: stages.Result) -> Version:
                 label_set=result.label_set,
                 parent=batch.parent,
                 provenance=result.provenance,
+                **result.calibration.as_json(),
             )
             version.gate = gate.gate_of(result.reasons)
             version.gate_reasons = result.reasons
@@ -155,30 +161,12 @@ def _finish(batch: TrainingBatch, fence: int, result: stages.Result) -> Version:
 
 
 def _fail(batch_id: int, fence: int, error: Exception) -> None:
-    if not isinstance(error, _EXPECTED):
+    if not isinstance(error, failures.EXPECTED):
         _logger.error("batch %s failed", batch_id, exc_info=error)
         ownership.note(batch_id, "".join(traceback.format_exception(error)[-6:]))
-    if ownership.fail(batch_id, fence, error=explain(error)):
+    if ownership.fail(batch_id, fence, error=failures.explain(error)):
         # The next try starts anew: what led here lies in the checkpoints.
         workspace.remove(batch_id)
-
-
-def explain(error: Exception) -> str:
-    """What went wrong, as a sentence that a manager understands."""
-    if isinstance(error, _EXPECTED):
-        return str(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _("The disk is full.")
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        return _(
-            "Not enough memory: use a smaller batch size, a shorter maximum length or"
-            " a smaller base model."
-        )
-    first = (str(error).strip().splitlines() or [""])[0]
-    return _("Unexpected error, see the log: %(name)s: %(message)s") % {
-        "name": type(error).__name__,
-        "message": first[:300],
-    }
 
 
 def _start_next(project_id: int) -> None:

@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.utils.module_loading import import_string
 
 from training import bases
+from training.models import TrainingBatch
 
 _QUEUE_SCHEMES = ("redis://", "rediss://", "unix://")
 _LOCAL = {"localhost", "127.0.0.1", "[::1]"}
@@ -46,6 +47,15 @@ def check_environment(
                 f"TUNELOOP_ARTIFACT_STORAGE cannot be loaded: {error}",
                 hint="Name a Django storage class whose package is installed.",
                 id="tuneloop.E003",
+            )
+        )
+    if not 1 <= settings.TRAIN_PROCESSES <= TrainingBatch.MAX_PROCESSES:
+        found.append(
+            Error(
+                f"TUNELOOP_TRAIN_PROCESSES is {settings.TRAIN_PROCESSES}: a batch"
+                f" trains in 1 to {TrainingBatch.MAX_PROCESSES} processes.",
+                hint="Set it to the number of GPUs of a worker's machine, or unset it.",
+                id="tuneloop.E004",
             )
         )
     if settings.DEBUG and set(settings.ALLOWED_HOSTS) - _LOCAL:

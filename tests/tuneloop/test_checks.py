@@ -32,6 +32,8 @@ def test_the_defaults_are_in_order() -> None:
         ("REDIS_URL", "http://localhost:6379", "tuneloop.E001"),
         ("DEFAULT_BASE_MODEL", "bert-base-chinese", "tuneloop.E002"),
         ("STORAGES", {"artifacts": {"BACKEND": "no.such.Storage"}}, "tuneloop.E003"),
+        ("TRAIN_PROCESSES", 0, "tuneloop.E004"),
+        ("TRAIN_PROCESSES", 65, "tuneloop.E004"),
     ],
 )
 def test_a_wrong_setting_is_an_error(

@@ -17,6 +17,8 @@ class TrainingBatch(models.Model):
     former owner's next write finds zero rows and stops.
     """
 
+    MAX_PROCESSES = 64
+
     class State(models.TextChoices):
         QUEUED = "queued", _("Queued")
         RUNNING = "running", _("Running")
@@ -28,6 +30,12 @@ class TrainingBatch(models.Model):
         Project, models.CASCADE, related_name="batches", verbose_name=_("project")
     )
     preset = models.CharField(_("preset"), max_length=40)
+    is_incremental = models.BooleanField(
+        _("incremental"),
+        default=False,
+        db_default=False,
+        help_text=_("Trains on new labels and some old ones, not on all of them."),
+    )
     recipe = models.JSONField(_("recipe"))
     dataset = models.ForeignKey(
         Dataset, models.RESTRICT, related_name="batches", verbose_name=_("dataset")
@@ -75,6 +83,17 @@ class TrainingBatch(models.Model):
         help_text=_(
             "{device, cpu_s, wall_s, peak_memory_mb, gpu_peak_memory_mb, processes},"
             " of all attempts together."
+        ),
+    )
+    artifact = models.CharField(
+        _("artifact"),
+        max_length=100,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_(
+            "Folder in the artifact storage that a run writes, or wrote: whoever ends"
+            " the batch without a version deletes it."
         ),
     )
     metrics = models.JSONField(_("metrics"), default=dict)
