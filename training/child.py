@@ -1,16 +1,19 @@
-"""The process in which a worker's job runs torch, and its word with that job."""
+"""The processes that a worker's job starts, because torch must not run in the job."""
 
-import ctypes
 import os
-import signal
 import sys
 
 from django.conf import settings
 
-TRY_AGAIN = 75
-"""Exit code for a batch that is not finished and goes on later (EX_TEMPFAIL)."""
+from training.orphans import TRY_AGAIN, die_with_parent
 
-_PR_SET_PDEATHSIG = 1
+__all__ = [
+    "TRY_AGAIN",
+    "command",
+    "die_with_parent",
+    "encoder_command",
+    "ranks_command",
+]
 
 
 def command(batch_id: int) -> list[str]:
@@ -23,23 +26,28 @@ def encoder_command() -> list[str]:
     return _command("build_encoder")
 
 
-def die_with_parent(parent_pid: int) -> None:
-    """Asks the kernel to kill this process when its parent dies (Linux).
-
-    Elsewhere the batch's fence is what keeps an orphan from doing harm.
+def ranks_command(arguments: str, *, processes: int) -> list[str]:
+    """The command line by which several processes train as children of this one.
 
     Args:
-        parent_pid: The parent when this process was started; if another one is the
-            parent by now, it died before we could ask.
+        arguments: Folder that says what to train, see `training.ml.rank`.
+        processes: How many on this machine. With `TUNELOOP_ACCELERATE_CONFIG` that
+            file says how many, and on how many machines (see `training.together`).
     """
-    if sys.platform != "linux":
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
-    if os.getppid() != parent_pid:
-        os._exit(TRY_AGAIN)
+    launch = [sys.executable, "-m", "accelerate.commands.launch"]
+    if settings.ACCELERATE_CONFIG:
+        launch += ["--config_file", settings.ACCELERATE_CONFIG]
+    else:
+        # All that Accelerate would ask for or warn about. “multi_gpu” is its word for
+        # torchrun; without a GPU the processes talk by gloo.
+        threads = max(1, (os.cpu_count() or 1) // processes)
+        launch += ["--multi_gpu", "--num_processes", str(processes)]
+        launch += ["--num_machines", "1", "--gpu_ids", "all"]
+        launch += ["--main_process_port", "0", "--mixed_precision", "no"]
+        launch += ["--dynamo_backend", "no"]
+        launch += ["--num_cpu_threads_per_process", str(threads)]
+    launch += ["--module", "training.ml.rank", arguments]
+    return [sys.executable, "-m", "training.orphans", str(os.getpid()), *launch]
 
 
 def _command(*args: str) -> list[str]:

@@ -173,6 +173,11 @@ class Recipe:
                 f"lora_targets must be some of {', '.join(LORA_PARTS)},"
                 f" not {self.lora_targets!r}"
             )
+        if self.contrastive_weight and self.class_balance == "sampling":
+            raise ValueError(
+                "contrastive_weight makes batches of its own: set class_balance to none"
+                " or weights"
+            )
         if self.quantised and not self.lora_rank:
             raise ValueError("quantised weights need adapters: set lora_rank above 0")
 

@@ -56,10 +56,24 @@ class Rows:
             yield batch
 
     def shuffled(
-        self, batch_size: int, generator: np.random.Generator
+        self,
+        batch_size: int,
+        generator: np.random.Generator,
+        *,
+        balanced: bool = False,
     ) -> list[list[int]]:
-        """Return one epoch's batches: rows of like length together, in random order."""
-        order = generator.permutation(len(self)).tolist()
+        """Return one epoch's batches: rows of like length together, in random order.
+
+        Args:
+            batch_size: rows of a batch; the last of a window may have fewer.
+            generator: decides the order.
+            balanced: draw each intent equally often, see `drawn_equally`, instead of
+                each row once.
+        """
+        if balanced:
+            order = drawn_equally(self.targets, generator)
+        else:
+            order = generator.permutation(len(self)).tolist()
         batches: list[list[int]] = []
         window = batch_size * _SHUFFLED_TOGETHER
         for start in range(0, len(order), window):
@@ -70,6 +84,34 @@ class Rows:
                 part[i : i + batch_size] for i in range(0, len(part), batch_size)
             ]
         return [batches[i] for i in generator.permutation(len(batches)).tolist()]
+
+
+def drawn_equally(
+    targets: npt.NDArray[np.bool_], generator: np.random.Generator
+) -> list[int]:
+    """Draw as many rows as there are, each intent equally often, in random order.
+
+    A row of a rare intent is drawn again only once all of its intent were; of a common
+    one, a pass sees a part. A row of several intents is drawn for its rarest, and rows
+    without any are drawn like an intent of their own.
+
+    Args:
+        targets: which intents each row has, (N, C).
+        generator: decides which rows, and the order.
+    """
+    counts = targets.sum(axis=0)  # (C,)
+    rarest = np.where(targets, counts, len(targets) + 1).argmin(axis=1)  # (N,)
+    strata = np.where(targets.any(axis=1), rarest, targets.shape[1])  # (N,)
+    present = generator.permutation(np.unique(strata))
+    # What is left over goes to the first of them, who are others in every pass.
+    shares = np.full(len(present), len(targets) // len(present))
+    shares[: len(targets) % len(present)] += 1
+    drawn: list[int] = []
+    for stratum, share in zip(present.tolist(), shares.tolist(), strict=True):
+        rows = np.flatnonzero(strata == stratum)
+        rounds = [generator.permutation(rows) for _ in range(-(-share // len(rows)))]
+        drawn += np.concatenate(rounds)[:share].tolist()
+    return [drawn[i] for i in generator.permutation(len(drawn)).tolist()]
 
 
 def targets(

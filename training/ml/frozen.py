@@ -9,6 +9,7 @@ import torch
 
 from training.ml.data import Rows
 from training.ml.model import IntentModel
+from training.ml.processes import Processes
 
 FORWARD_TOKENS = 2048
 """Padded tokens of one pass without gradients."""
@@ -29,15 +30,19 @@ class Lowered:
         self,
         model: IntentModel,
         rows: Rows,
-        device: torch.device,
+        processes: Processes,
         tick: Callable[[], None],
     ) -> None:
         """Run all rows through the frozen layers, if there are any.
 
         Args:
+            model: on the device of this process.
+            rows: all rows, in every process.
+            processes: each runs a part of the rows and learns the others' output.
             tick: called after every batch.
         """
-        self.model, self.rows, self.device = model, rows, device
+        self.model, self.rows, self.processes = model, rows, processes
+        device = processes.device
         lengths = np.array([len(ids) for ids in rows.ids])
         self._starts = np.concatenate([[0], lengths.cumsum()])  # (N + 1,)
         hidden_size = model.head.in_features
@@ -49,30 +54,37 @@ class Lowered:
         flat = torch.zeros(int(self._starts[-1]) + 1, hidden_size, dtype=torch.float16)
         model.eval()
         with torch.inference_mode():
-            for batch in rows.in_order(FORWARD_TOKENS):
+            for batch in processes.mine(rows.in_order(FORWARD_TOKENS)):
                 ids, mask = rows.batch(batch)  # (B, T)
                 hidden = model.lower(ids.to(device), mask.to(device))  # (B, T, H)
                 real = mask.bool()
                 flat[self._places(batch)[real]] = hidden.half().cpu()[real]
                 tick()
+        processes.add_up(flat)
         self._hidden = flat
 
     def features(self, batch: list[int]) -> torch.Tensor:
         """Return pooled features (B, H) of some rows."""
         ids, mask = self.rows.batch(batch)  # (B, T)
-        mask = mask.to(self.device)
+        device = self.processes.device
+        mask = mask.to(device)
         if self._hidden is None:
-            return self.model.features(ids.to(self.device), mask)
+            return self.model.features(ids.to(device), mask)
         hidden = self._hidden[self._places(batch)]  # (B, T, H)
-        return self.model.upper(hidden.to(self.device).float(), mask)
+        return self.model.upper(hidden.to(device).float(), mask)
 
     def all_features(
         self, rows: list[int] | None = None
     ) -> Iterator[tuple[list[int], torch.Tensor]]:
-        """Yield row numbers and their features (B, H), without gradients."""
+        """Yield row numbers and their features (B, H), without gradients.
+
+        Args:
+            rows: the rows to go through; None for all. Of them, this process's share.
+        """
         self.model.eval()
         wanted = None if rows is None else set(rows)
-        for batch in self.rows.in_order(FORWARD_TOKENS, only=wanted):
+        batches = self.rows.in_order(FORWARD_TOKENS, only=wanted)
+        for batch in self.processes.mine(batches):
             with torch.inference_mode():
                 features = self.features(batch)
             yield batch, features

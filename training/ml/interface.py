@@ -94,6 +94,12 @@ class FitResult:
     resumed_from_step: int
     """Step of the checkpoint that this call went on from; 0 if it began anew."""
 
+    processes: int = 1
+    """Processes that shared each step's rows."""
+
+    precision: str = "float32"
+    """What the encoder computed in: ``float32`` or ``bf16``."""
+
     history: list[Epoch] = field(default_factory=list)
     """One entry a finished epoch."""
 

@@ -1,4 +1,11 @@
-"""The training loop, from labelled questions to a folder with the trained model."""
+"""The training loop, from labelled questions to a folder with the trained model.
+
+A loop of our own and not transformers' Trainer, for what Trainer has no place for: the
+frozen layers' output is computed once and kept (`training.ml.frozen`), the head starts
+from mean features, a run goes on from the middle of a pass with the same dropout, and a
+cancel is heard at every step. Devices and processes come from Accelerate
+(`training.ml.processes`); `tests/benchmarks/bench_trainer.py` compares the two.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +13,20 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from registry.onnx.tokens import TextEncoder
-from training.ml import contrastive, metrics
+from training.ml import adapters, contrastive, metrics, objective
 from training.ml import model as models
 from training.ml.checkpoint import Checkpoints, Position
 from training.ml.data import Rows
 from training.ml.frozen import Lowered
 from training.ml.interface import Epoch, Example, FitResult, Progress, TrainingError
+from training.ml.processes import Processes, fast_matrices
 from training.ml.reporter import Reporter
 from training.recipe import Recipe
 
@@ -31,24 +37,7 @@ _LARGEST_GRADIENT = 1.0
 """Gradients are scaled down to this norm, so that one odd batch does little harm."""
 
 
-@contextmanager
-def _fast_matrices() -> Iterator[None]:
-    """Let oneDNN multiply float32 matrices on the CPU, which MKL does by default.
-
-    On AMD processors MKL stays with AVX2: oneDNN's AVX-512 kernels, float32 as well,
-    made a step 1.7 times as fast. Where the processor has matrix units (AMX), oneDNN
-    may multiply in bfloat16 and add in float32; elsewhere nothing changes.
-    """
-    matrices = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before = matrices.fp32_precision
-    matrices.fp32_precision = "bf16"
-    try:
-        yield
-    finally:
-        matrices.fp32_precision = before
-
-
-@_fast_matrices()
+@fast_matrices()
 def fit(
     *,
     train: Sequence[Example],
@@ -80,15 +69,21 @@ def fit(
             the same arguments goes on from what it finds there. The caller removes it.
         report: told the progress at every step; whatever it raises ends the run.
 
+    Where `accelerate launch` started several processes, all of them call this with the
+    same arguments; the main one alone reports and writes.
+
     Raises:
         TrainingError: the rows or the recipe cannot give a model.
     """
     started = time.monotonic()
     _check(train, validation, labels, multi=multi)
-    device = best_device()
+    processes = Processes(recipe.precision)
+    device = processes.device
     torch.manual_seed(recipe.seed)
     source = parent or base
-    progress = Reporter(report, recipe.total_steps(len(train)))
+    progress = Reporter(
+        report if processes.is_main else _say_nothing, recipe.total_steps(len(train))
+    )
 
     # --- Data: token ids of each row, targets (N, C).
     progress.phase("prepare")
@@ -97,13 +92,13 @@ def fit(
     rows = Rows(train, labels, text_encoder)
 
     # --- Model: the frozen layers run once, the head starts from mean features.
-    model = models.load(source, len(labels), recipe).to(device)
-    with _autocast(device):
-        lowered = Lowered(model, rows, device, progress.tick)
+    model = models.load(source, len(labels), recipe, device)
+    with processes.autocast():
+        lowered = Lowered(model, rows, processes, progress.tick)
         held_out = None
         if validation:
             held_out = Lowered(
-                model, Rows(validation, labels, text_encoder), device, progress.tick
+                model, Rows(validation, labels, text_encoder), processes, progress.tick
             )
         means = _mean_features(lowered, progress)  # (C, H)
     models.init_head(
@@ -111,7 +106,11 @@ def fit(
         labels,
         means,
         models.read_parent(parent) if parent is not None else None,
+        fresh=recipe.new_rows == "fresh",
     )
+    weights = None
+    if recipe.class_balance == "weights":
+        weights = objective.weights(rows.targets).to(device)  # (C,)
 
     # --- Optimizer: two learning rates, no decay on biases and norms.
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -126,8 +125,11 @@ def fit(
     best: dict[str, torch.Tensor] = {}
     if checkpoints is not None:
         run = _run_digest(train, validation, labels, multi, source, recipe)
-        store = Checkpoints(checkpoints, run=run)
-        at, best = store.restore(trained, optimizer)
+        found = Checkpoints(checkpoints, run=run)
+        at, best = found.restore(trained, optimizer)
+        processes.check_same(at.step)
+        store = found if processes.is_main else None
+    processes.scatter_seeds(recipe.seed, at.step)
     resumed_from = at.step
     progress.start_training(at)
     saved_at = time.monotonic()
@@ -137,24 +139,26 @@ def fit(
         batches = _batches(rows, recipe, np.random.default_rng((recipe.seed, at.epoch)))
         for batch in batches[at.batch :]:
             model.train()
-            wanted = torch.from_numpy(rows.targets[batch]).to(device)  # (B, C)
-            with _autocast(device):
-                features = lowered.features(batch)  # (B, H)
-                logits = model.classify(features)  # (B, C)
-            loss = _loss(logits.float(), wanted, multi=multi, recipe=recipe)
-            if recipe.contrastive_weight:
-                loss = loss + recipe.contrastive_weight * contrastive.loss(
-                    features.float(), wanted, recipe.contrastive_temperature
-                )
-            value = loss.item()
-            if not math.isfinite(value):
+            optimizer.zero_grad(set_to_none=True)
+            batch_loss = torch.zeros((), device=device)
+            for part in processes.parts(batch, recipe.gradient_accumulation):
+                wanted = torch.from_numpy(rows.targets[part]).to(device)  # (B, C)
+                with processes.autocast():
+                    features = lowered.features(part)  # (B, H)
+                    logits = model.classify(features)  # (B, C)
+                loss = _loss(features, logits, wanted, weights, multi, recipe)
+                loss *= len(part) / len(batch)
+                loss.backward()
+                batch_loss += loss.detach()
+            processes.add_up_gradients(trained.values(), batch_loss)
+            norm = torch.nn.utils.clip_grad_norm_(trained.values(), _LARGEST_GRADIENT)
+            value, size = torch.stack([batch_loss, norm]).tolist()
+            if not (math.isfinite(value) and math.isfinite(size)):
+                what = "gradients are" if math.isfinite(value) else "loss is"
                 raise TrainingError(
-                    f"The loss is no longer a number at step {at.step + 1}: lower the"
+                    f"The {what} no longer a number at step {at.step + 1}: lower the"
                     " learning rates (encoder_lr, head_lr)."
                 )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(trained.values(), _LARGEST_GRADIENT)
             factor = _schedule(at.step, total_steps, recipe.warmup_fraction)
             for group in optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * factor
@@ -203,15 +207,16 @@ def fit(
     with torch.no_grad():
         for name, tensor in best.items():
             trained[name].copy_(tensor)
-    models.merge_adapters(model)
-    models.save(
-        model.cpu(),
-        out,
-        source=source,
-        labels=labels,
-        multi=multi,
-        max_length=max_length,
-    )
+    if processes.is_main:
+        adapters.merge(model.encoder)
+        models.save(
+            model.cpu(),
+            out,
+            source=source,
+            labels=labels,
+            multi=multi,
+            max_length=max_length,
+        )
     assert at.best is not None  # the last pass always sets one
     return FitResult(
         steps=at.step,
@@ -221,18 +226,15 @@ def fit(
         macro_f1=at.best.macro_f1,
         seconds=time.monotonic() - started,
         device=device.type,
+        processes=processes.count,
+        precision=processes.precision,
         resumed_from_step=resumed_from,
         history=at.history,
     )
 
 
-def best_device() -> torch.device:
-    """Return the accelerator of this machine, or the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
+def _say_nothing(progress: Progress) -> None:
+    """What the processes beside the main one report."""
 
 
 def _check(
@@ -260,12 +262,6 @@ def _check(
         )
 
 
-def _autocast(device: torch.device) -> AbstractContextManager[object]:
-    if device.type == "cuda":
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return nullcontext()
-
-
 def _mean_features(lowered: Lowered, progress: Reporter) -> torch.Tensor:
     """Return the mean feature of each intent, (C, H) on the CPU; NaN if it has none."""
     targets = lowered.rows.targets  # (N, C)
@@ -281,6 +277,8 @@ def _mean_features(lowered: Lowered, progress: Reporter) -> torch.Tensor:
         sums += member.T @ features.float().cpu()
         counts += member.sum(dim=0).unsqueeze(1)
         progress.tick()
+    lowered.processes.add_up(sums)
+    lowered.processes.add_up(counts)
     return sums / counts.where(counts > 0, torch.nan)
 
 
@@ -320,20 +318,32 @@ def _batches(
     if recipe.contrastive_weight:
         lengths = [len(ids) for ids in rows.ids]
         return contrastive.batches(rows.targets, lengths, recipe.batch_size, generator)
-    return rows.shuffled(recipe.batch_size, generator)
+    return rows.shuffled(
+        recipe.batch_size, generator, balanced=recipe.class_balance == "sampling"
+    )
 
 
 def _loss(
-    logits: torch.Tensor, wanted: torch.Tensor, *, multi: bool, recipe: Recipe
+    features: torch.Tensor,
+    logits: torch.Tensor,
+    wanted: torch.Tensor,
+    weights: torch.Tensor | None,
+    multi: bool,
+    recipe: Recipe,
 ) -> torch.Tensor:
-    """Return the mean loss of logits (B, C) against yes / no (B, C)."""
-    if multi:
-        smooth = recipe.label_smoothing
-        soft = wanted.float() * (1.0 - smooth) + smooth / 2.0
-        return functional.binary_cross_entropy_with_logits(logits, soft)
-    return functional.cross_entropy(
-        logits, wanted.int().argmax(dim=1), label_smoothing=recipe.label_smoothing
+    """Return the mean loss () of features (B, H) and logits (B, C)."""
+    total = objective.loss(
+        logits.float(),
+        wanted,
+        weights,
+        multi=multi,
+        label_smoothing=recipe.label_smoothing,
     )
+    if recipe.contrastive_weight:
+        total = total + recipe.contrastive_weight * contrastive.loss(
+            features.float(), wanted, recipe.contrastive_temperature
+        )
+    return total
 
 
 def _validate(
@@ -344,14 +354,15 @@ def _validate(
         return None, None
     progress.phase("validate")
     model, truth = lowered.model, lowered.rows.targets
-    logits = np.empty(truth.shape, np.float32)  # (N, C)
-    with _autocast(lowered.device):
+    logits = torch.zeros(truth.shape)  # (N, C)
+    with lowered.processes.autocast():
         for batch, features in lowered.all_features():
             with torch.inference_mode():
-                logits[batch] = model.classify(features).float().cpu().numpy()
+                logits[batch] = model.classify(features).float().cpu()
             progress.tick()
+    lowered.processes.add_up(logits)
     progress.phase("train")
-    chosen = metrics.answers(logits, multi=multi)
+    chosen = metrics.answers(logits.numpy(), multi=multi)
     return metrics.accuracy(truth, chosen), metrics.macro_f1(truth, chosen)
 
 

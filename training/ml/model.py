@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -16,13 +17,13 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from training.bases import MODEL_TYPES
+from training.ml import adapters
 from training.ml.interface import TrainingError
 from training.recipe import Recipe
 
 HEAD_FILE = "head.safetensors"
 LABELS_FILE = "labels.json"
-_ADAPTED = ("attention.self.query", "attention.self.key", "attention.self.value")
-"""Projections of a layer that get low-rank adapters."""
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -98,13 +99,19 @@ def mean_pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return (hidden.float() * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1.0)
 
 
-def load(folder: Path, classes: int, recipe: Recipe) -> IntentModel:
+def load(
+    folder: Path,
+    classes: int,
+    recipe: Recipe,
+    device: torch.device = CPU,
+) -> IntentModel:
     """Load an encoder and say which of its weights train; the head is random.
 
     Args:
         folder: a base model's or a version's folder.
         classes: intents of the head.
         recipe: its frozen layers, adapters and dropout.
+        device: where the model goes.
 
     Raises:
         TrainingError: the encoder cannot be loaded or cannot take adapters.
@@ -113,6 +120,12 @@ def load(folder: Path, classes: int, recipe: Recipe) -> IntentModel:
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.model_type not in MODEL_TYPES:
         raise TrainingError(f"Encoders of the type {config.model_type} cannot train.")
+    quantisation: dict[str, Any] = {}
+    if recipe.quantised:
+        quantisation = {
+            "quantization_config": adapters.four_bits(device),
+            "device_map": {"": device},
+        }
     try:
         encoder = AutoModel.from_pretrained(
             folder,
@@ -121,6 +134,7 @@ def load(folder: Path, classes: int, recipe: Recipe) -> IntentModel:
             attn_implementation="sdpa",
             # Checkpoints' poolers are not used; a missing one would be random.
             add_pooling_layer=False,
+            **quantisation,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise TrainingError(f"The encoder cannot be loaded: {error}") from error
@@ -129,10 +143,10 @@ def load(folder: Path, classes: int, recipe: Recipe) -> IntentModel:
     nn.init.normal_(model.head.weight, std=0.02)
     nn.init.zeros_(model.head.bias)
     if recipe.lora_rank:
-        _add_adapters(model, recipe)
+        adapters.add(encoder, recipe, frozen=frozen, layers=len(model.layers))
     else:
         _freeze(model, recipe)
-    return model
+    return model.to(device)
 
 
 def read_parent(folder: Path) -> Parent:
@@ -159,6 +173,8 @@ def init_head(
     labels: Sequence[str],
     means: torch.Tensor,
     parent: Parent | None,
+    *,
+    fresh: bool = False,
 ) -> None:
     """Start the head: rows of known intents are kept, new ones imprinted.
 
@@ -172,6 +188,7 @@ def init_head(
         labels: intents in the order of the head's rows.
         means: mean features of each intent (C, H); NaN rows where there is none.
         parent: an earlier version, whose rows are kept by name.
+        fresh: leave new rows small and random, as `load` made them, with zero bias.
 
     Source: Qi, Brown and Lowe 2018, "Low-Shot Learning with Imprinted Weights".
     """
@@ -188,6 +205,9 @@ def init_head(
         level = torch.zeros(())
     rows = direction / spread.clamp(min=1e-6).unsqueeze(1) * length
     bias = level - rows @ centre
+    if fresh:
+        rows = model.head.weight.detach().cpu().clone()
+        bias = torch.zeros_like(bias)
     for row, label in enumerate(labels):
         if parent is not None and label in known:
             rows[row] = parent.weight[known[label]]
@@ -240,19 +260,6 @@ def save(
     )
 
 
-def merge_adapters(model: IntentModel) -> None:
-    """Fold low-rank adapters into the weights they adapt, in place."""
-    from peft.tuners.lora import LoraLayer
-
-    for name, module in list(model.encoder.named_modules()):
-        if isinstance(module, LoraLayer):
-            module.merge(safe_merge=True)
-            parent, _, leaf = name.rpartition(".")
-            base = module.get_base_layer()
-            base.requires_grad_(True)  # it has changed: keep its full precision
-            setattr(model.encoder.get_submodule(parent), leaf, base)
-
-
 def position_limit(folder: Path) -> int:
     """Return the longest input of an encoder in tokens, from its config.json."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
@@ -273,24 +280,6 @@ def _freeze(model: IntentModel, recipe: Recipe) -> None:
         # What is below a frozen layer stays as well.
         model.encoder.embeddings.requires_grad_(False)
         model.layers[: model.frozen].requires_grad_(False)
-
-
-def _add_adapters(model: IntentModel, recipe: Recipe) -> None:
-    from peft import LoraConfig, inject_adapter_in_model
-
-    layers = range(model.frozen, len(model.layers))
-    names = [f"encoder.layer.{layer}.{part}" for layer in layers for part in _ADAPTED]
-    if not names:
-        raise TrainingError("All layers are frozen: nothing is left for the adapters.")
-    config = LoraConfig(
-        r=recipe.lora_rank,
-        lora_alpha=recipe.lora_alpha,
-        lora_dropout=recipe.lora_dropout,
-        target_modules=names,
-        bias="none",
-    )
-    model.encoder.requires_grad_(False)
-    inject_adapter_in_model(config, model.encoder)
 
 
 def _stored_dtypes(path: Path) -> dict[str, str]:

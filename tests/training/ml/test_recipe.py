@@ -39,6 +39,7 @@ from training.recipe import CHOICES, PRESETS, Recipe
         ({"lora_targets": "query,pooler"}, "lora_targets must be some of query"),
         ({"lora_targets": " , "}, "lora_targets must be some of query"),
         ({"quantised": True}, "set lora_rank above 0"),
+        ({"contrastive_weight": 1.0, "class_balance": "sampling"}, "of its own"),
         ({"contrastive_weight": -0.1}, "contrastive_weight must be at least 0"),
         ({"contrastive_temperature": 0.0}, "contrastive_temperature must be above 0"),
         ({"colour": 1}, "unknown recipe field: colour"),
