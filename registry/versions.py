@@ -62,6 +62,7 @@ def register(
     provenance: dict[str, Any],
     temperature: float = 1.0,
     thresholds: dict[str, float] | None = None,
+    out_of_scope: dict[str, Any] | None = None,
 ) -> Version:
     """Takes an exported folder in as the project's next version, a candidate.
 
@@ -73,6 +74,7 @@ def register(
         provenance: Dataset digest, recipe, base model, seed, code revision.
         temperature: Divides the logits before they become probabilities.
         thresholds: Per-intent thresholds of a multi-intent model, 0 to 1.
+        out_of_scope: {code, energy, margin, bias}, see `registry.onnx.reading`.
 
     Raises:
         artifacts.ArtifactError: The folder can't be a version.
@@ -91,6 +93,7 @@ def register(
                 label_set=list(label_set),
                 thresholds=thresholds or {},
                 temperature=temperature,
+                out_of_scope=out_of_scope or {},
                 parent=parent,
                 provenance=provenance,
             )

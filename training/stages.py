@@ -10,13 +10,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from django.conf import settings
 from django.utils.translation import gettext as _
 
 from registry import artifacts, versions
 from registry.onnx import session
+from registry.onnx.reading import Reading
 from training import (
     batches,
+    calibration,
     card,
     evaluation,
     gate,
@@ -28,7 +31,6 @@ from training import (
 from training.heartbeat import Heartbeat
 from training.ml.interface import ExportReport, FitResult, Progress
 from training.models import TrainingBatch
-from training.recipe import Recipe
 from training.reporting import Reporter
 
 MODEL_FOLDER = "model"
@@ -46,6 +48,7 @@ class Result:
 
     folder: Path
     label_set: list[str]
+    calibration: calibration.Calibration
     provenance: dict[str, Any]
     measured: dict[str, Any]
     reasons: list[gate.Reason]
@@ -62,7 +65,7 @@ class Run:
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
         self.batch, self.project, self.beat = batch, batch.project, beat
-        self.recipe = Recipe.from_dict(batch.recipe)
+        self.recipe = batches.stored_recipe(batch)
         self.folder = workspace.folder(batch.pk)
         self.seconds: dict[str, float] = {}
         self.report = Reporter(beat, on_progress)
@@ -71,8 +74,8 @@ class Run:
         """Trains, exports and measures; registers nothing."""
         batch = self.batch
         _wait_without_spinning()
-        if batch.attempts > 1:
-            self.note(_("Attempt %(n)d.") % {"n": batch.attempts})
+        if batch.fence > 1:
+            self.note(_("Attempt %(n)d.") % {"n": batch.fence})
         with self.timed("prepare"):
             rows = self.rows()
             base, parent = self.base(), self.parent()
@@ -80,8 +83,10 @@ class Run:
             fitted = self.fit(rows, base, parent)
         with self.timed("export"):
             exported = self.export(rows)
+        with self.timed("calibrate"):
+            calibrated = self.calibrate(rows)
         with self.timed("evaluate"):
-            measured, comparison, active = self.measure()
+            measured, comparison, active = self.measure(calibrated)
 
         metrics = {
             "rows": {
@@ -92,6 +97,7 @@ class Run:
             },
             "fit": asdict(fitted),
             "export": asdict(exported),
+            "calibration": calibrated.report,
             "comparison": comparison,
             "active": active,
             "seconds": {k: round(v, 2) for k, v in self.seconds.items()},
@@ -99,6 +105,7 @@ class Run:
         result = Result(
             folder=self.folder / MODEL_FOLDER,
             label_set=list(batch.dataset.label_set),
+            calibration=calibrated,
             provenance=self.provenance(metrics),
             measured=measured,
             reasons=gate.verdict(
@@ -114,11 +121,10 @@ class Run:
 
     def rows(self) -> replay.Selection:
         self.report.phase("prepare")
-        incremental = self.batch.preset == batches.INCREMENTAL
         rows = replay.select(
             self.batch.dataset,
             parent=self.batch.parent,
-            replay=self.recipe.replay if incremental else None,
+            replay=self.recipe.replay if self.batch.is_incremental else None,
             seed=self.recipe.seed,
         )
         self.note(
@@ -197,9 +203,8 @@ class Run:
     def _write_samples(self, out: Path, texts: list[str]) -> None:
         """A few questions with the served model's answers, to check a copy against."""
         model = session.OnnxClassifier(out)
-        p = session.probabilities(
-            model.logits(texts), multi=self.project.is_multi_intent
-        )
+        reading = Reading(tuple(model.labels), self.project.is_multi_intent)
+        p = reading.probabilities(model.logits(texts))
         samples = [
             {
                 "text": text,
@@ -211,14 +216,34 @@ class Run:
         document = json.dumps(samples, ensure_ascii=False, indent=1)
         (out / SAMPLES_FILE).write_text(document, "utf-8")
 
+    def calibrate(self, rows: replay.Selection) -> calibration.Calibration:
+        """How the file that will serve is read, from the validation questions."""
+        model = session.OnnxClassifier(
+            self.folder / MODEL_FOLDER, threads=os.cpu_count() or 1
+        )
+        asked = rows.validation
+        truth = np.array(
+            [[label in row.labels for label in model.labels] for row in asked], bool
+        ).reshape(len(asked), len(model.labels))
+        return calibration.fit(
+            model.logits([row.text for row in asked]),
+            truth,
+            model.labels,
+            multi=self.project.is_multi_intent,
+            fallback=evaluation.scope_of(self.project).fallback,
+        )
+
     def measure(
-        self,
+        self, calibrated: calibration.Calibration
     ) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any] | None]:
         """The new model and the active one on the same test questions."""
         self.report.phase("evaluate")
         scope = evaluation.scope_of(self.project)
         rows = evaluation.test_rows(self.project)
-        after = evaluation.answer(self.folder / MODEL_FOLDER, rows, scope)
+        labels = self.batch.dataset.label_set
+        reading = calibrated.reading(labels, multi=scope.multi)
+        folder = self.folder / MODEL_FOLDER
+        after = evaluation.answer(folder, rows, scope, reading=reading)
         measured = evaluation.measure(rows, after, scope)
         self.note(_measured_line(measured))
         current = versions.active(self.project)
@@ -253,6 +278,7 @@ class Run:
             },
             "fit": metrics["fit"],
             "export": metrics["export"],
+            "calibration": metrics["calibration"],
             "seconds": metrics["seconds"],
             "code_revision": provenance.code_revision(),
             "libraries": provenance.library_versions(),

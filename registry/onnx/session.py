@@ -115,20 +115,6 @@ def group_by_length(lengths: Sequence[int]) -> list[list[int]]:
     return batches
 
 
-def probabilities(
-    logits: npt.NDArray[np.floating[Any]], *, multi: bool, temperature: float = 1.0
-) -> npt.NDArray[np.float64]:
-    """Turn logits (N, C) into probabilities, float64 (N, C).
-
-    Single-intent: softmax, rows sum to 1. Multi-intent: a sigmoid for each intent.
-    """
-    scaled = logits.astype(np.float64) / temperature
-    if multi:
-        return np.asarray(1.0 / (1.0 + np.exp(-scaled.clip(-60, 60))), np.float64)
-    shifted = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), np.float64)
-
-
 def _read_labels(folder: Path) -> dict[str, Any]:
     path = folder / LABELS_FILE
     try:

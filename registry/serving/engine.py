@@ -10,6 +10,7 @@ from django.db import connection
 from labeling.models import Project
 from labeling.normalise import normalise, text_hash
 from registry.models import Version
+from registry.onnx.reading import Columns
 from registry.serving.bundle import Bundle, Said
 from registry.serving.fusion import (
     Candidate,
@@ -117,7 +118,8 @@ def classify(
         text for text, hash_ in zip(texts, hashes, strict=True) if hash_ not in gold
     ]
     said, bundle = _ask(target, asked)
-    call = _Call(target, book, bundle, top_k)
+    columns = bundle.reading.under(book.current) if bundle is not None else None
+    call = _Call(target, book, columns, top_k)
     rest = iter(said)
     return [
         call.by_gold(text, gold[hash_])
@@ -181,8 +183,8 @@ class _Call:
 
     target: Target
     book: Rulebook
-    bundle: Bundle | None
-    """None where there is no version, or none that can answer."""
+    columns: Columns | None
+    """What the version answers; None where there is none, or none that can answer."""
     top_k: int
 
     def by_gold(self, text: str, codes: list[str]) -> Answer:
@@ -194,16 +196,16 @@ class _Call:
 
     def by_sides(self, text: str, said: Said | None) -> Answer:
         """The answer from what the rules and the model say."""
-        project, bundle = self.target.project, self.bundle
+        project, columns = self.target.project, self.columns
         hits = self.book.matcher.match(normalise(text))
         model: dict[str, float] | None = None
         multi, accept = project.is_multi_intent, project.accept_threshold_rules
         thresholds: dict[str, float] = {}
-        if said is not None and bundle is not None:
-            model = _by_code(bundle, said, self.book)
-            multi, accept = bundle.multi, project.accept_threshold
-            for code, least in bundle.thresholds.items():
-                thresholds[self.book.current(code) or code] = least
+        if said is not None and columns is not None:
+            p = columns.join(said.probabilities)
+            model = dict(zip(columns.codes, p.tolist(), strict=True))
+            multi, accept = columns.multi, project.accept_threshold
+            thresholds = columns.thresholds
         candidates = fuse(
             {code: hit.rule.boost for code, hit in hits.items()},
             model,
@@ -256,19 +258,3 @@ class _Call:
             trace=traced,
             is_conflict=is_conflict,
         )
-
-
-def _by_code(bundle: Bundle, said: Said, book: Rulebook) -> dict[str, float]:
-    """Probabilities under today's codes; retired intents have none."""
-    model: dict[str, float] = {}
-    for code, p in zip(bundle.label_set, said.probabilities.tolist(), strict=True):
-        current = book.current(code)
-        if current is None:
-            continue
-        if current not in model:
-            model[current] = p
-        elif bundle.multi:  # merged since: either was asked for
-            model[current] = max(model[current], p)
-        else:  # merged since: exactly one was
-            model[current] = min(1.0, model[current] + p)
-    return model

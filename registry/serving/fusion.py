@@ -23,12 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-MULTI_THRESHOLD = 0.5
-"""Least confidence of an intent that a multi-intent version gives no threshold for;
-what evaluations go by too."""
-
-_ROUND = 6
-"""Decimals of a confidence, so that logs and answers hold no noise."""
+from registry.onnx.reading import DECIMALS, MULTI_THRESHOLD
 
 
 class Method(StrEnum):
@@ -128,18 +123,18 @@ def _mean(
     sources: dict[str, float] = {}
     total = weight = 0.0
     if code in model:
-        sources["model"] = round(model[code], _ROUND)
+        sources["model"] = round(model[code], DECIMALS)
         total += model_weight * model[code]
         weight += model_weight
     if code in rules:
-        sources["rule"] = round(rules[code], _ROUND)
+        sources["rule"] = round(rules[code], DECIMALS)
         total += rule_weight * rules[code]
         weight += rule_weight
     elif rules and not multi:
         weight += rule_weight
     # Both weights 0: the model alone, as it is.
     confidence = total / weight if weight else model[code]
-    return Candidate(code, round(min(max(confidence, 0.0), 1.0), _ROUND), sources)
+    return Candidate(code, round(min(max(confidence, 0.0), 1.0), DECIMALS), sources)
 
 
 def decide(candidates: list[Candidate], limits: Limits, *, multi: bool) -> Decision:
@@ -154,7 +149,7 @@ def decide(candidates: list[Candidate], limits: Limits, *, multi: bool) -> Decis
         candidates[: limits.top_k],
         _method(candidates),
         best.confidence,
-        round(best.confidence - second, _ROUND),
+        round(best.confidence - second, DECIMALS),
     )
 
 
@@ -171,14 +166,14 @@ def _decide_multi(candidates: list[Candidate], limits: Limits) -> Decision:
         best = candidates[0].confidence if candidates else 0.0
         # No intent at all is the answer; it is as sure as the likeliest one is not.
         none = [Candidate(limits.fallback, 1.0 - best, {})] if limits.fallback else []
-        sure = round(1.0 - best, _ROUND) if candidates else 0.0
+        sure = round(1.0 - best, DECIMALS) if candidates else 0.0
         return Decision(none, Method.FALLBACK, sure, sure)
     least = accepted[-1].confidence
     chosen = {limits.fallback, *(c.code for c in accepted)}
     next_best = max(
         (c.confidence for c in candidates if c.code not in chosen), default=0
     )
-    margin = max(0.0, round(least - next_best, _ROUND))
+    margin = max(0.0, round(least - next_best, DECIMALS))
     return Decision(accepted, _method(candidates), least, margin)
 
 

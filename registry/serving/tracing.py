@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Mapping
 from typing import Any
 
-from registry.serving.fusion import MULTI_THRESHOLD
+from registry.onnx.reading import MULTI_THRESHOLD
 from registry.serving.matcher import Hit
 
 MODEL_SHOWN = 5

@@ -1,5 +1,6 @@
 """The engine: who answers, with which version, and what a broken one costs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -198,7 +199,8 @@ class TestBrokenVersions:
         project = make_project()
         version = make_version(project, ["pay", "ship"], active=True)
         bundle = runtime.bundle(version.pk)
-        monkeypatch.setattr(bundle, "_temperature", float("nan"))
+        broken = replace(bundle.reading, temperature=float("nan"))
+        monkeypatch.setattr(bundle, "reading", broken)
         (answer,) = ask(project, "pay")
         assert answer.degraded
         assert "not a number" in runtime.report()[str(project.pk)]["error"]

@@ -3,7 +3,8 @@
 import pytest
 
 from registry import artifacts
-from registry.onnx.session import OnnxClassifier, probabilities
+from registry.onnx.reading import Reading
+from registry.onnx.session import OnnxClassifier
 from tests.makers import make_project
 from tests.registry.makers import make_version
 
@@ -14,7 +15,8 @@ def test_a_made_version_answers_by_its_words() -> None:
         make_project(), ["pay", "ship"], words={"pay": ["money"], "ship": ["truck"]}
     )
     model = OnnxClassifier(artifacts.open_verified(version))
-    p = probabilities(model.logits(["the truck", "Money money", "?"]), multi=False)
+    reading = Reading.of(version)
+    p = reading.probabilities(model.logits(["the truck", "Money money", "?"]))
     assert model.labels == ["pay", "ship"]
     assert p[0, 1] > 0.99
     assert p[1, 0] > 0.99

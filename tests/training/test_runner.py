@@ -64,7 +64,9 @@ def test_a_batch_ends_as_a_registered_measured_and_judged_version(base: str) -> 
     assert origin["code_revision"]
     assert origin["libraries"]["torch"]
     assert origin["fit"]["device"]
-    assert origin["seconds"].keys() == {"prepare", "fit", "export", "evaluate"}
+    assert origin["seconds"].keys() == {
+        *("prepare", "fit", "export", "calibrate", "evaluate")
+    }
 
     assert batch.steps.filter(loss__isnull=False).exists()
     assert batch.steps.filter(macro_f1__isnull=False).exists()

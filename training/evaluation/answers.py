@@ -1,19 +1,28 @@
 """What a version answers: the model alone, in the file that will be served."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from registry import artifacts
 from registry.models import Version
-from training import metrics
+from registry.onnx.reading import Reading
 from training.evaluation.rows import Rows
 from training.evaluation.scope import Scope
 
 Floats = npt.NDArray[np.float64]
+
+_ROWS_AT_ONCE = 256
+"""A second or two on one core."""
+
+
+def nobody_waits() -> None:
+    """A `check` that never ends anything."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,9 @@ class Answers:
     """All intents that the version can answer."""
     file_name: str
     """The model file that answered."""
+    plain: "Answers | None" = None
+    """The same logits read as they were trained: without temperature, thresholds and
+    out-of-scope score. None where the version has none of them."""
 
 
 def answer(
@@ -38,70 +50,77 @@ def answer(
     rows: Rows,
     scope: Scope,
     *,
-    temperature: float = 1.0,
-    thresholds: dict[str, float] | None = None,
+    reading: Reading,
+    check: Callable[[], None] = nobody_waits,
 ) -> Answers:
     """Runs the model file that would be served from `folder` over the rows.
 
+    Args:
+        folder: As exported: the model, its tokenizer and labels.json.
+        rows: Questions; their intents are not looked at.
+        scope: The project's fallback intent, accept threshold and codes of today.
+        reading: How the model's logits are read.
+        check: Called every few seconds; may raise to end it.
+
     Raises:
-        registry.onnx.session.ArtifactError: The folder holds no classifier.
+        registry.onnx.session.ArtifactError: The folder holds no classifier, or one of
+            other labels than those of `reading`.
     """
-    from registry.onnx.session import OnnxClassifier, probabilities
+    from registry.onnx.session import ArtifactError, OnnxClassifier
 
     classifier = OnnxClassifier(folder, threads=_threads())
-    logits = classifier.logits([row.text for row in rows])  # (N, C)
-    p = probabilities(logits, multi=scope.multi, temperature=temperature)
-    cut = np.array([(thresholds or {}).get(c, 0.5) for c in classifier.labels])
-    labels, p, cut = _merged(scope.today(classifier.labels), p, cut, scope.multi)
-    best = p.max(axis=1) if len(rows) else np.zeros(0)
-    knows_fallback = scope.fallback in labels
-    if scope.multi:
-        chosen = p > cut  # (N, C)
-    else:
-        chosen = metrics.largest(p)
-        if scope.fallback is not None and not knows_fallback:
-            chosen &= (best >= scope.accept_threshold)[:, None]
-    given = [
-        [(labels[c], float(p[n, c])) for c in np.flatnonzero(chosen[n])]
-        for n in range(len(rows))
-    ]
+    if tuple(classifier.labels) != reading.labels:
+        raise ArtifactError(f"“{folder}” answers other intents than its version says")
+    parts = [np.zeros((0, len(reading.labels)), np.float32)]
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        check()
+        texts = [row.text for row in rows[start : start + _ROWS_AT_ONCE]]
+        parts.append(classifier.logits(texts))
+    logits = np.concatenate(parts)  # (N, C)
+    answers = read(logits, scope, reading=reading, file_name=classifier.file_name)
+    as_trained = Reading(reading.labels, reading.multi)
+    if as_trained == reading:
+        return answers
+    plain = read(logits, scope, reading=as_trained, file_name=classifier.file_name)
+    return replace(answers, plain=plain)
+
+
+def read(
+    logits: npt.NDArray[np.floating[Any]],
+    scope: Scope,
+    *,
+    reading: Reading,
+    file_name: str,
+) -> Answers:
+    """What logits (N, C) answer."""
+    columns = reading.under(scope.current)
+    p = columns.join(reading.probabilities(logits))  # (N, today's codes)
+    chosen = columns.choose(p, accept=scope.accept_threshold, fallback=scope.fallback)
+    best = p.max(axis=1, initial=0.0)
+    given: list[list[tuple[str, float]]] = [[] for _row in p]
+    for n, c in np.argwhere(chosen):
+        given[n].append((columns.codes[c], float(p[n, c])))
     nothing = frozenset() if scope.fallback is None else frozenset([scope.fallback])
     return Answers(
         intents=[frozenset(code for code, _p in row) or nothing for row in given],
         confidence=best,
-        out_of_scope=p[:, labels.index(scope.fallback)]
-        if scope.fallback is not None and knows_fallback
+        out_of_scope=p[:, columns.codes.index(scope.fallback)]
+        if scope.fallback in columns.codes
         else 1.0 - best,
         given=given,
-        labels=frozenset(labels),
-        file_name=classifier.file_name,
+        labels=frozenset(columns.codes),
+        file_name=file_name,
     )
 
 
-def _merged(
-    labels: list[str], p: Floats, cut: Floats, multi: bool
-) -> tuple[list[str], Floats, Floats]:
-    """One column an intent of today, where some were merged since the training.
-
-    As serving reads them: exactly one of them was asked for (single-intent), so their
-    probabilities add up; or either was (multi-intent), so the larger one counts.
-
-    Args:
-        labels: Codes of today of the C columns, some of them maybe the same.
-        p: (N, C) probabilities.
-        cut: (C,) thresholds; the lowest of merged ones stays.
-    """
-    codes = list(dict.fromkeys(labels))
-    if len(codes) == len(labels):
-        return labels, p, cut
-    columns = [[c for c, label in enumerate(labels) if label == code] for code in codes]
-    join = np.max if multi else np.sum
-    joined = np.stack([join(p[:, own], axis=1) for own in columns], axis=1)
-    return codes, joined, np.array([cut[own].min() for own in columns])
-
-
-def answer_with(version: Version, rows: Rows, scope: Scope) -> Answers:
-    """Answers of a registered version, from its verified files.
+def answer_with(
+    version: Version,
+    rows: Rows,
+    scope: Scope,
+    *,
+    check: Callable[[], None] = nobody_waits,
+) -> Answers:
+    """Answers of a registered version, from its verified files; `check` as above.
 
     Raises:
         registry.artifacts.ArtifactError: A file is missing or damaged.
@@ -109,13 +128,8 @@ def answer_with(version: Version, rows: Rows, scope: Scope) -> Answers:
     """
     # What continues a training is a multiple of what serves, and not read here.
     folder = artifacts.open_verified(version, only=_served_files(version))
-    return answer(
-        folder,
-        rows,
-        scope,
-        temperature=version.temperature,
-        thresholds=version.thresholds,
-    )
+    reading = Reading.of(version, multi=scope.multi)
+    return answer(folder, rows, scope, reading=reading, check=check)
 
 
 def _served_files(version: Version) -> list[str]:

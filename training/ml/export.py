@@ -17,13 +17,13 @@ import onnx
 import torch
 from safetensors.torch import load_file
 
+from registry.onnx.reading import Reading
 from registry.onnx.session import (
     FLOAT32_FILE,
     INT8_FILE,
     LABELS_FILE,
     group_by_length,
     open_session,
-    probabilities,
 )
 from registry.onnx.tokens import TextEncoder, pad
 from training.bases import MODEL_TYPES
@@ -158,7 +158,9 @@ def _compare(
     """Compare the logits (N, C) of two models."""
     wanted = metrics.answers(expected, multi=multi)
     given = metrics.answers(got, multi=multi)
-    apart = probabilities(expected, multi=multi) - probabilities(got, multi=multi)
+    # Temperature and thresholds are found on what is exported here, and come later.
+    reading = Reading(tuple(map(str, range(expected.shape[1]))), multi)
+    apart = reading.probabilities(expected) - reading.probabilities(got)
     return _Comparison(metrics.accuracy(wanted, given), float(np.abs(apart).max()))
 
 

@@ -17,7 +17,6 @@ from registry.onnx.session import (
     ArtifactError,
     OnnxClassifier,
     group_by_length,
-    probabilities,
 )
 from registry.onnx.tokens import TextEncoder
 from tests.training.ml.makers import TOPICS, make_examples
@@ -139,17 +138,6 @@ def test_groups_hold_texts_of_like_length() -> None:
         assert max(own) <= max(min(own) + 4, min(own) * 1.25)
     # Single rows of any length still get a group.
     assert group_by_length([5000]) == [[0]]
-
-
-def test_probabilities() -> None:
-    logits = np.array([[2.0, 0.0, -1000.0], [1000.0, 1000.0, 0.0]])
-    p = probabilities(logits, multi=False)
-    np.testing.assert_allclose(p.sum(axis=1), 1.0)
-    np.testing.assert_allclose(p[1], [0.5, 0.5, 0.0])
-    warm = probabilities(logits, multi=False, temperature=2.0)
-    assert 0.5 < warm[0, 0] < p[0, 0]
-    several = probabilities(logits, multi=True)
-    np.testing.assert_allclose(several[0], [0.8808, 0.5, 0.0], atol=1e-4)
 
 
 def test_equal_tokenizers_are_held_once_and_cut_each_in_its_own_way(
