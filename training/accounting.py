@@ -4,7 +4,6 @@ A run's meter is read with each sign of life and the sum of all attempts goes in
 batch's row, so that a killed attempt counts up to its last sign of life.
 """
 
-import os
 import resource
 import sys
 import time
@@ -37,7 +36,6 @@ class Meter:
         """
         self._batch_id, self._fence = batch.pk, fence
         self._before: dict[str, Any] = dict(batch.resources)
-        self._root = _root()
         self._started_at = time.monotonic()
         self._cpu_at_start = 0.0
         self._own_peak_at_start = _own_peak_mb()
@@ -98,7 +96,8 @@ class Meter:
     def _look(self) -> float:
         """CPU seconds of all processes so far; notes their memory and number."""
         cpu_s, memory_mb, count = 0.0, 0.0, 0
-        for process in (self._root, *self._root.children(recursive=True)):
+        me = psutil.Process()
+        for process in (me, *me.children(recursive=True)):
             try:
                 with process.oneshot():
                     cpu = process.cpu_times()
@@ -126,12 +125,6 @@ def add(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     if now["device"] == CPU:  # an attempt that died early did not get to its device
         total["device"] = before.get("device", CPU)
     return total
-
-
-def _root() -> psutil.Process:
-    """The process that this run's processes are below, itself included."""
-    is_launched = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1
-    return psutil.Process(os.getppid() if is_launched else os.getpid())
 
 
 def _own_peak_mb() -> float:

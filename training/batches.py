@@ -1,26 +1,22 @@
-"""A training batch's life as a manager sees it: create, start, cancel, retry, sweep."""
+"""A training batch's life as a manager sees it: create, start, cancel, retry."""
 
 import logging
 from collections.abc import Mapping
-from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import F, QuerySet
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from labeling import datasets
 from labeling.models import Dataset, Project
 from registry import versions
 from registry.models import Version
-from training import bases, ownership, queueing, workspace
+from training import bases, ownership, queueing, sweeping, workspace
 from training.models import BatchStep, Preset, TrainingBatch
 from training.recipe import PRESETS, Recipe
-
-MAX_ATTEMPTS = 20
-"""Times that a batch is put on the queue before it is given up."""
 
 INCREMENTAL = "incremental"
 """The built-in preset that goes on from a version with new labels and some old ones."""
@@ -210,7 +206,7 @@ def create(
             preset=preset,
             is_incremental=is_incremental,
             recipe=recipe.to_dict(),
-            dataset=_freeze(project, parent, by),
+            dataset=_freeze(project, parent, by, with_synthetic),
             with_synthetic=with_synthetic,
             processes=processes,
             base=base,
@@ -223,14 +219,28 @@ def create(
     return batch
 
 
-def _freeze(project: Project, parent: Version | None, by: User | None) -> Dataset:
+def _freeze(
+    project: Project, parent: Version | None, by: User | None, with_synthetic: bool
+) -> Dataset:
     order = parent.label_set if parent is not None else ()
     try:
-        return datasets.freeze(project, by=by, label_order=order)
+        return datasets.freeze(
+            project,
+            by=by,
+            label_order=order,
+            with_synthetic=with_synthetic,
+            parent=_dataset_of(parent),
+        )
     except datasets.NothingToTrainOn as error:
         raise NothingToTrainOn(
             _("No labelled question may be trained on: label some first.")
         ) from error
+
+
+def _dataset_of(version: Version | None) -> int | None:
+    """The dataset that a version learned, as far as it is known."""
+    known = version.provenance.get("dataset") if version is not None else None
+    return known.get("id") if isinstance(known, dict) else None
 
 
 def unfinished(project: Project) -> QuerySet[TrainingBatch]:
@@ -299,72 +309,4 @@ def start(batch: TrainingBatch, by: User | None) -> None:
     if batch.state != State.QUEUED:
         retry(batch, by)
     elif not queueing.is_waiting(batch.pk, batch.attempts):
-        _requeue(batch)
-
-
-def start_next(project_id: int) -> None:
-    """Puts the project's oldest waiting batch on the queue, once another has ended."""
-    waiting = (
-        TrainingBatch.objects.filter(project_id=project_id, state=State.QUEUED)
-        .exclude(project__batches__state=State.RUNNING)
-        .order_by("id")
-        .first()
-    )
-    if waiting is not None and not queueing.is_waiting(waiting.pk, waiting.attempts):
-        _requeue(waiting)
-
-
-def sweep() -> list[int]:
-    """Takes up what crashed workers and a lost queue left behind.
-
-    Running batches that show no sign of life go back on the queue (or end, if a cancel
-    was asked for), and so do queued ones that the queue no longer knows. Safe to run at
-    any time and by many at once: each batch is moved by a conditional update.
-
-    Returns:
-        The batches that were put on the queue.
-    """
-    moved = []
-    for batch in TrainingBatch.objects.filter(ownership.stale(), state=State.RUNNING):
-        mine = ownership.held(batch.pk, batch.fence).filter(ownership.stale())
-        if batch.cancel_requested:
-            if ownership.end(mine, State.CANCELLED):
-                workspace.remove(batch.pk)
-        elif batch.attempts >= MAX_ATTEMPTS:
-            ownership.end(
-                mine,
-                State.FAILED,
-                error=_("Given up: its process died %(count)d times.")
-                % {"count": batch.attempts},
-            )
-        elif _requeue(batch, mine):
-            ownership.note(batch.pk, _("No sign of life: put back on the queue."))
-            moved.append(batch.pk)
-    long_ago = Now() - timedelta(seconds=ownership.STALE_S)
-    waiting = (
-        TrainingBatch.objects.annotate(touched=Coalesce("heartbeat_at", "created_at"))
-        .filter(state=State.QUEUED, touched__lt=long_ago)
-        .exclude(project__batches__state=State.RUNNING)
-        .order_by("project_id", "id")
-        .distinct("project_id")
-    )
-    for batch in waiting:
-        if not queueing.is_waiting(batch.pk, batch.attempts) and _requeue(batch):
-            moved.append(batch.pk)
-    return moved
-
-
-def _requeue(batch: TrainingBatch, rows: QuerySet[TrainingBatch] | None = None) -> bool:
-    """Queues the batch under a new job id; False if someone else was faster."""
-    rows = TrainingBatch.objects.filter(pk=batch.pk) if rows is None else rows
-    with transaction.atomic():
-        won = rows.filter(state=batch.state, attempts=batch.attempts).update(
-            state=State.QUEUED,
-            attempts=F("attempts") + 1,
-            heartbeat_at=Now(),
-            eta_s=None,
-            phase="",
-        )
-        if won:
-            queueing.put_on_commit(batch.pk, batch.attempts + 1)
-    return bool(won)
+        sweeping.requeue(batch)

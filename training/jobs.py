@@ -1,38 +1,65 @@
 """RQ's entry points. They take ids, start what does the work, and decide nothing."""
 
+import signal
 import subprocess
+from pathlib import Path
 
 from django.utils.translation import gettext as _
 
 from labeling.models import Question
 from registry.models import Version
-from training import batches, child, ownership, workspace
+from training import child, failures, ownership, sweeping, workspace
 from training.models import TrainingBatch
 
 
 def run_batch(batch_id: int) -> None:
-    """Runs a batch in a process of its own and waits for it.
+    """Runs a batch in a process of its own, if it is its turn, and waits for it."""
+    fence, project_id = TrainingBatch.objects.values_list("fence", "project_id").get(
+        pk=batch_id
+    )
+    if ownership.claimable(batch_id).exists():
+        _run_in_a_process(batch_id, fence)
+    sweeping.start_next(project_id)
+
+
+def _run_in_a_process(batch_id: int, fence: int) -> None:
+    """Runs a batch as a child of this process, and says what its end means.
 
     A process of its own, because torch must not run in one that was forked, and because
     its memory is given back at the end. It dies with this one, so that no orphan trains
     on.
     """
-    fence = TrainingBatch.objects.values_list("fence", flat=True).get(pk=batch_id)
-    folder = workspace.folder(batch_id)
+    killed_for_memory = _killed_for_memory()
+    try:
+        code = _wait_for(child.command(batch_id), workspace.folder(batch_id))
+    except OSError as error:  # no room for the log, no memory for a process
+        _fail(batch_id, fence, failures.explain(error))
+        return
+    is_for_memory = _killed_for_memory() != killed_for_memory
+    if code == child.TRY_AGAIN or (code == -signal.SIGKILL and not is_for_memory):
+        sweeping.after_a_kill(batch_id, fence=fence)
+    elif code:
+        _fail(batch_id, fence, _why(batch_id, code, is_for_memory=is_for_memory))
+    if not TrainingBatch.objects.filter(pk=batch_id, finished_at=None).exists():
+        workspace.remove(batch_id)  # cancelled before it began, or killed
+
+
+def _wait_for(command: list[str], folder: Path) -> int:
+    """The exit code of a program that logs into a folder and dies with this process.
+
+    Raises:
+        OSError: It could not be started.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / workspace.LOG_FILE).open("ab") as log:
         process = subprocess.Popen(
-            child.command(batch_id), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
         try:
-            code = process.wait()
+            return process.wait()
         finally:
             process.kill()  # RQ's time limit ends the wait with an exception
             process.wait()
-    if code not in (0, child.TRY_AGAIN):
-        ownership.abandon(batch_id, fence=fence, error=_why(batch_id, code))
-    if not TrainingBatch.objects.filter(pk=batch_id, finished_at=None).exists():
-        workspace.remove(batch_id)  # cancelled before it began, or killed
 
 
 def evaluate(version_id: int) -> None:
@@ -44,7 +71,7 @@ def evaluate(version_id: int) -> None:
 
 def sweep() -> None:
     """Puts back on the queue what crashed workers left; the scheduler calls it."""
-    batches.sweep()
+    sweeping.sweep()
 
 
 def build_encoder() -> None:
@@ -65,9 +92,29 @@ def build_encoder() -> None:
             raise RuntimeError(_("The encoder could not be built; see the log."))
 
 
-def _why(batch_id: int, code: int) -> str:
-    if code == -9:
-        error = _("The training process was killed, most likely for lack of memory.")
+def _fail(batch_id: int, fence: int, error: str) -> None:
+    rows = ownership.abandoned(batch_id, fence=fence)
+    ownership.end(rows, TrainingBatch.State.FAILED, error=error)
+
+
+def _why(batch_id: int, code: int, *, is_for_memory: bool) -> str:
+    if is_for_memory:
+        error = _(
+            "The machine ran out of memory and ended the training process: use a"
+            " smaller batch size, a shorter maximum length or a smaller base model."
+        )
+    elif code < 0:
+        error = _("The training process crashed (signal %d).") % -code
     else:
         error = _("The training process ended without a result (%d).") % code
     return f"{error}\n{workspace.last_lines(batch_id)}".strip()
+
+
+def _killed_for_memory() -> int | None:
+    """How many processes the kernel has killed for lack of memory; None if unknown."""
+    try:
+        lines = Path("/proc/vmstat").read_text("ascii").splitlines()
+    except OSError:
+        return None
+    counts = dict(line.split() for line in lines)
+    return int(counts["oom_kill"]) if "oom_kill" in counts else None

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce, Now
 
 from training.models import BatchStep, TrainingBatch
@@ -26,19 +26,37 @@ def stale() -> Q:
     return Q(heartbeat_at=None) | Q(heartbeat_at__lt=Now() - timedelta(seconds=STALE_S))
 
 
-def claim(batch_id: int) -> int | None:
+def claimable(batch_id: int, *, in_turn: bool = True) -> QuerySet[TrainingBatch]:
+    """The batch's row if a claim would get it now.
+
+    Args:
+        batch_id: The batch.
+        in_turn: Not before an older batch of its project that waits or runs.
+    """
+    others = TrainingBatch.objects.filter(project=OuterRef("project")).exclude(
+        pk=OuterRef("pk")
+    )
+    ahead = others.filter(state=State.RUNNING)
+    if in_turn:
+        ahead |= others.filter(state=State.QUEUED, pk__lt=OuterRef("pk"))
+    return TrainingBatch.objects.filter(
+        Q(state=State.QUEUED) | (Q(state=State.RUNNING) & stale()),
+        ~Exists(ahead),
+        pk=batch_id,
+        cancel_requested=False,
+    )
+
+
+def claim(batch_id: int, *, in_turn: bool = True) -> int | None:
     """Takes a queued or abandoned batch; the fence that its writes must name.
 
-    Returns None if somebody else has it, another batch of its project runs, or it is
-    finished. One conditional update: of many callers exactly one gets the batch.
+    Returns None if somebody else has it, another batch of its project runs or was
+    asked for earlier, or it is finished. One conditional update: of many callers
+    exactly one gets the batch.
     """
     try:
         with transaction.atomic():
-            rows = TrainingBatch.objects.filter(
-                Q(state=State.QUEUED) | (Q(state=State.RUNNING) & stale()),
-                pk=batch_id,
-                cancel_requested=False,
-            ).update(
+            rows = claimable(batch_id, in_turn=in_turn).update(
                 state=State.RUNNING,
                 fence=F("fence") + 1,
                 heartbeat_at=Now(),
@@ -127,13 +145,12 @@ def hand_back(batch_id: int, fence: int) -> bool:
     )
 
 
-def abandon(batch_id: int, *, fence: int, error: str) -> bool:
-    """Fails a batch whose process ended without a verdict; False if it had one.
+def abandoned(batch_id: int, *, fence: int) -> QuerySet[TrainingBatch]:
+    """The batch's row if its process ended without a verdict.
 
     `fence` is the one that stood before the process was started: a batch that somebody
     else has taken over since is left alone.
     """
     never_claimed = Q(state=State.QUEUED, fence=fence)
     died_in_it = Q(state=State.RUNNING, fence=fence + 1)
-    rows = TrainingBatch.objects.filter(never_claimed | died_in_it, pk=batch_id)
-    return end(rows, State.FAILED, error=error)
+    return TrainingBatch.objects.filter(never_claimed | died_in_it, pk=batch_id)

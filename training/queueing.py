@@ -24,7 +24,7 @@ def put_on_commit(batch_id: int, attempt: int) -> None:
 def put(batch_id: int, attempt: int) -> None:
     """Enqueues a batch's attempt; does nothing if it is on the queue already.
 
-    Where the queue can't be reached the row says "queued", and `batches.sweep`
+    Where the queue can't be reached the row says "queued", and `sweeping.sweep`
     enqueues it as soon as the queue is back.
     """
     background.put(

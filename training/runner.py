@@ -14,12 +14,12 @@ from registry import artifacts, versions
 from registry.models import Evaluation, Version
 from training import (
     accounting,
-    batches,
     evaluation,
     failures,
     gate,
     ownership,
     stages,
+    sweeping,
     workspace,
 )
 from training.heartbeat import Cancelled, Heartbeat, Lost
@@ -38,6 +38,7 @@ class Interrupted(BaseException):
 def run(
     batch_id: int,
     *,
+    in_turn: bool = True,
     on_lost: Callable[[], None] | None = None,
     on_disobeyed: Callable[[], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -50,6 +51,7 @@ def run(
 
     Args:
         batch_id: The batch.
+        in_turn: Not before an older batch of the project that waits.
         on_lost: See `Heartbeat`.
         on_disobeyed: See `Heartbeat`.
         on_progress: Told each step, for a progress bar.
@@ -62,7 +64,7 @@ def run(
         OperationalError, InterfaceError: The database went away; the batch is taken up
             again by whoever finds it without a sign of life.
     """
-    fence = ownership.claim(batch_id)
+    fence = ownership.claim(batch_id, in_turn=in_turn)
     if fence is None:
         return None
     batch = TrainingBatch.objects.select_related("project", "dataset", "parent").get(
@@ -171,6 +173,6 @@ def _fail(batch_id: int, fence: int, error: Exception) -> None:
 
 def _start_next(project_id: int) -> None:
     try:
-        batches.start_next(project_id)
+        sweeping.start_next(project_id)
     except RedisError:
         _logger.exception("the next batch of project %s waits", project_id)

@@ -261,7 +261,7 @@ class Arm:
 
     def _end_leftovers(self) -> None:
         """A killed run leaves its batch running until that is seen to be stale."""
-        from training import batches
+        from training import batches, sweeping
         from training.models import TrainingBatch
 
         unfinished = TrainingBatch.objects.filter(
@@ -271,7 +271,7 @@ class Arm:
             batches.cancel(batch, None)
         while unfinished.exists():
             time.sleep(5)
-            batches.sweep()
+            sweeping.sweep()
 
     def serve_latest(self) -> None:
         """Activates the newest version, whatever the gate says."""

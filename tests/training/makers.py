@@ -104,7 +104,7 @@ def age(batch: TrainingBatch, seconds: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE training_trainingbatch SET"
-            " heartbeat_at = now() - %s * interval '1 second',"
+            " heartbeat_at = clock_timestamp() - %s * interval '1 second',"
             " created_at = created_at - %s * interval '1 second' WHERE id = %s",
             [seconds, seconds, batch.pk],
         )

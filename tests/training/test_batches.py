@@ -15,7 +15,7 @@ from registry.models import Version
 from tests.makers import make_person, make_project
 from tests.registry.makers import make_version
 from tests.training.makers import add_labels, age, make_batch, make_trainable
-from training import batches, ownership, queueing, workspace
+from training import batches, ownership, queueing, sweeping, workspace
 from training.batches import recipe_of
 from training.models import Preset, TrainingBatch
 
@@ -338,10 +338,10 @@ def test_sweep_takes_up_what_shows_no_sign_of_life(
     batch = make_batch(make_trainable(), base)
     assert ownership.claim(batch.pk)
     age(batch, 20)
-    assert batches.sweep() == []
+    assert sweeping.sweep() == []
     age(batch, 40)
-    assert batches.sweep() == [batch.pk]
-    assert batches.sweep() == []
+    assert sweeping.sweep() == [batch.pk]
+    assert sweeping.sweep() == []
     batch.refresh_from_db()
     assert (batch.state, batch.attempts) == (State.QUEUED, 2)
     assert queue.job_ids == [f"batch-{batch.pk}-2"]
@@ -358,7 +358,7 @@ def test_many_sweeps_at_once_enqueue_once(
     moved: list[list[int]] = []
 
     def sweep() -> None:
-        moved.append(batches.sweep())
+        moved.append(sweeping.sweep())
         connection.close()
 
     _at_once(sweep, 6)
@@ -375,7 +375,7 @@ def test_many_sweeps_at_once_find_a_lost_batch_once(
     moved: list[list[int]] = []
 
     def sweep() -> None:
-        moved.append(batches.sweep())
+        moved.append(sweeping.sweep())
         connection.close()
 
     _at_once(sweep, 6)
@@ -397,9 +397,9 @@ def test_sweep_finds_queued_batches_that_the_queue_lost(
 ) -> None:
     batch = make_batch(make_trainable(), base, enqueue=True)
     age(batch, 40)
-    assert batches.sweep() == [], "its job still waits"
+    assert sweeping.sweep() == [], "its job still waits"
     _forget_jobs(queue)
-    assert batches.sweep() == [batch.pk]
+    assert sweeping.sweep() == [batch.pk]
     assert queue.job_ids == [f"batch-{batch.pk}-2"]
 
 
@@ -407,7 +407,7 @@ def test_sweep_leaves_a_foreground_run_alone(
     base: str, queue: django_rq.queues.DjangoRQ
 ) -> None:
     make_batch(make_trainable(), base)  # made, and about to be claimed by `train`
-    assert batches.sweep() == []
+    assert sweeping.sweep() == []
     assert queue.job_ids == []
 
 
@@ -419,9 +419,9 @@ def test_sweep_enqueues_the_oldest_of_a_project_when_none_runs(
     assert ownership.claim(running.pk)
     age(second, 40)
     age(third, 40)
-    assert batches.sweep() == []
+    assert sweeping.sweep() == []
     assert ownership.fail(running.pk, 1, error="x")
-    assert batches.sweep() == [second.pk]
+    assert sweeping.sweep() == [second.pk]
 
 
 def test_sweep_ends_an_abandoned_batch_that_shall_be_cancelled(base: str) -> None:
@@ -431,7 +431,7 @@ def test_sweep_ends_an_abandoned_batch_that_shall_be_cancelled(base: str) -> Non
     batches.cancel(batch, None)
     age(batch, 40)
     assert ownership.claim(batch.pk) is None, "nobody takes up what shall end"
-    assert batches.sweep() == []
+    assert sweeping.sweep() == []
     batch.refresh_from_db()
     assert batch.state == State.CANCELLED
     assert not workspace.folder(batch.pk).exists()
@@ -440,9 +440,9 @@ def test_sweep_ends_an_abandoned_batch_that_shall_be_cancelled(base: str) -> Non
 def test_a_batch_that_kills_its_process_again_and_again_is_given_up(base: str) -> None:
     batch = make_batch(make_trainable(), base)
     assert ownership.claim(batch.pk)
-    TrainingBatch.objects.update(attempts=batches.MAX_ATTEMPTS)
+    TrainingBatch.objects.update(attempts=sweeping.MAX_ATTEMPTS)
     age(batch, 40)
-    batches.sweep()
+    sweeping.sweep()
     batch.refresh_from_db()
     assert batch.state == State.FAILED
     assert "20 times" in batch.error
@@ -455,24 +455,48 @@ def test_the_next_batch_starts_when_one_ends(
     project = make_trainable()
     first, second = (make_batch(project, base) for _i in range(2))
     assert ownership.claim(first.pk)
-    batches.start_next(project.pk)
+    sweeping.start_next(project.pk)
     assert queue.job_ids == []
     assert ownership.end_cancelled(first.pk, 1)
-    batches.start_next(project.pk)
+    sweeping.start_next(project.pk)
     assert queue.job_ids == [f"batch-{second.pk}-2"]
-    batches.start_next(project.pk)
+    sweeping.start_next(project.pk)
     assert queue.job_ids == [f"batch-{second.pk}-2"]
 
 
-def test_abandon_spares_a_batch_that_someone_else_took_over(base: str) -> None:
+def test_a_dead_process_says_nothing_of_a_batch_that_was_taken_over(base: str) -> None:
     batch = make_batch(make_trainable(), base)
     assert ownership.claim(batch.pk) == 1
     age(batch, 40)
     assert ownership.claim(batch.pk) == 2
-    assert not ownership.abandon(batch.pk, fence=0, error="x")
-    assert ownership.abandon(batch.pk, fence=1, error="x")
+    assert not ownership.abandoned(batch.pk, fence=0).exists()
+    assert ownership.abandoned(batch.pk, fence=1).exists()
+    sweeping.after_a_kill(batch.pk, fence=0)
     batch.refresh_from_db()
-    assert batch.state == State.FAILED
+    assert batch.state == State.RUNNING
+    sweeping.after_a_kill(batch.pk, fence=1)
+    batch.refresh_from_db()
+    assert batch.state == State.QUEUED
+    assert "process was ended" in batch.log
+
+
+def test_nobody_overtakes_an_older_batch_of_the_project(base: str) -> None:
+    project = make_trainable()
+    first, second = (make_batch(project, base) for _i in range(2))
+    other = make_batch(make_trainable(), base)
+    assert ownership.claim(second.pk) is None
+    assert ownership.claim(other.pk) == 1, "it is another project's"
+    assert ownership.claim(first.pk) == 1
+    assert ownership.claim(second.pk) is None
+    assert ownership.end_cancelled(first.pk, 1)
+    assert ownership.claim(second.pk) == 1
+
+
+def test_a_foreground_training_need_not_wait_for_its_turn(base: str) -> None:
+    project = make_trainable()
+    first, second = (make_batch(project, base) for _i in range(2))
+    assert ownership.claim(second.pk, in_turn=False) == 1
+    assert ownership.claim(first.pk) is None
 
 
 def test_a_parent_stays_while_batches_name_it(base: str) -> None:

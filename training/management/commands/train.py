@@ -24,8 +24,8 @@ class Command(BaseCommand):
         parser.add_argument("project", help="the project's slug")
         parser.add_argument(
             "--preset",
-            help=f"one of: {', '.join(PRESETS)} (default: first; incremental with"
-            " a version as its base)",
+            help=f"one of: {', '.join(PRESETS)}, or a team's own (default: first;"
+            " incremental with a version as its base)",
         )
         parser.add_argument(
             "--set",
@@ -58,7 +58,7 @@ class Command(BaseCommand):
         batch = _create(project, options)
         bar = _Bar()
         try:
-            done = runner.run(batch.pk, on_progress=bar.show)
+            done = runner.run(batch.pk, in_turn=False, on_progress=bar.show)
         except KeyboardInterrupt:
             bar.close()
             raise CommandError(_("Cancelled."), returncode=130) from None
