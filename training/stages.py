@@ -1,5 +1,6 @@
 """What a batch does between its claim and its verdict: train, export, measure."""
 
+import functools
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from training import (
     ownership,
     provenance,
     replay,
+    together,
     workspace,
 )
 from training.heartbeat import Heartbeat
@@ -35,6 +37,7 @@ from training.reporting import Reporter
 
 MODEL_FOLDER = "model"
 CHECKPOINT_FOLDER = "checkpoints"
+TOGETHER_FOLDER = "together"
 SAMPLES_FILE = "samples.json"
 CARD_FILE = "card.md"
 
@@ -158,11 +161,9 @@ class Run:
         return folder
 
     def fit(self, rows: replay.Selection, base: Path, parent: Path | None) -> FitResult:
-        from training.ml.loop import fit
-
         out = self.folder / MODEL_FOLDER
         shutil.rmtree(out, ignore_errors=True)
-        fitted = fit(
+        fitted = self._fitter()(
             train=rows.train,
             validation=rows.validation,
             labels=self.batch.dataset.label_set,
@@ -187,6 +188,18 @@ class Run:
             }
         )
         return fitted
+
+    def _fitter(self) -> Callable[..., FitResult]:
+        """What trains: this process, or several that it starts."""
+        if self.batch.processes > 1:
+            return functools.partial(
+                together.fit,
+                processes=self.batch.processes,
+                folder=self.folder / TOGETHER_FOLDER,
+            )
+        from training.ml.loop import fit
+
+        return fit
 
     def export(self, rows: replay.Selection) -> ExportReport:
         from training.ml.export import export

@@ -139,6 +139,12 @@ class Processes:
             )
 
 
+def part() -> None:
+    """Leave the other processes, once there is nothing more to add up."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
 @contextmanager
 def fast_matrices() -> Iterator[None]:
     """Let oneDNN multiply float32 matrices on the CPU, which MKL does by default.
