@@ -41,10 +41,17 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
             *("membership", "apikey", "transfer"),
             *("version", "evaluation", "activation", "classificationlog", "feedback"),
             *("servingprocess", "trainingbatch", "batchstep"),
+            *("preset", "gaterules"),
         ),
-        "add": ("intent", "keywordrule", "membership", "apikey", "question"),
-        "change": ("project", "intent", "keywordrule", "membership", "apikey"),
-        "delete": ("membership", "lease"),
+        "add": (
+            *("intent", "keywordrule", "membership", "apikey", "question"),
+            *("preset", "gaterules"),
+        ),
+        "change": (
+            *("project", "intent", "keywordrule", "membership", "apikey"),
+            *("preset", "gaterules"),
+        ),
+        "delete": ("membership", "lease", "preset", "gaterules"),
     },
 }
 """Django permissions a group; which project they apply to is membership's business."""

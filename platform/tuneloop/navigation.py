@@ -57,6 +57,8 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                 _page(_("Projects"), "folder", "labeling", "project"),
                 _page(_("Intents"), "sell", "labeling", "intent"),
                 _page(_("Imports and exports"), "swap_vert", "labeling", "transfer"),
+                _page(_("Presets"), "tune", "training", "preset"),
+                _page(_("Gate"), "checklist", "training", "gaterules"),
                 _page(_("Members"), "group", "labeling", "membership"),
                 _page(_("API keys"), "key", "labeling", "apikey"),
                 _page(_("Accounts"), "person", "auth", "user"),

@@ -16,8 +16,9 @@ from django.views.decorators.http import require_GET, require_POST
 from labeling.admin import cells
 from registry.admin.evaluation import Shown
 from registry.models import Version
-from training import batches, curves, queueing
+from training import batches, curves, explain, queueing
 from training.models import TrainingBatch
+from training.recipe_form import same
 from training.views import pages
 
 State = TrainingBatch.State
@@ -57,6 +58,9 @@ def show(request: HttpRequest, batch_id: int) -> HttpResponse:
         % {"n": batch.pk, "project": batch.project},
         opts=TrainingBatch._meta,  # with `original`: the header's way back to the list
         original=batch,
+        **_reason(batch),
+        recipe=(recipe := _recipe(batch)),
+        changed_values=sum(bool(one.preset) for _title, all_ in recipe for one in all_),
         **_live(batch),
     )
     return render(request, "training/batch.html", context)
@@ -70,6 +74,17 @@ def live(request: HttpRequest, batch_id: int) -> HttpResponse:
     if request.GET.get("state") != batch.state:
         return HttpResponse(headers={"HX-Refresh": "true"})
     return render(request, "training/live.html", _live(batch))
+
+
+@login_required
+@require_GET
+def log(request: HttpRequest, batch_id: int) -> HttpResponse:
+    """The whole log as plain text."""
+    batch = pages.batch_of(request, batch_id)
+    headers = {"X-Content-Type-Options": "nosniff"}
+    return HttpResponse(
+        batch.log, content_type="text/plain; charset=utf-8", headers=headers
+    )
 
 
 @login_required
@@ -129,6 +144,7 @@ def _live(batch: TrainingBatch) -> dict[str, Any]:
     """What the page and its live part show. Two queries, one look at RQ at most."""
     is_open = batch.state in (State.QUEUED, State.RUNNING)
     version = batch.version
+    lines = batch.log.splitlines()
     evaluation = version.evaluations.filter(kind="test").last() if version else None
     return {
         "batch": batch,
@@ -142,8 +158,10 @@ def _live(batch: TrainingBatch) -> dict[str, Any]:
         "left": duration(batch.eta_s) if batch.eta_s is not None else "",
         "took": _took(batch),
         "charts": _charts(batch),
-        "log": "\n".join(batch.log.splitlines()[-_LOG_LINES:]),
-        "recipe": sorted(batch.recipe.items()),
+        "log": "\n".join(lines[-_LOG_LINES:]),
+        "log_lines": len(lines),
+        "log_is_cut": len(lines) > _LOG_LINES,
+        "resources": _resources(batch),
         "version": version,
         "verdict": _verdict(version) if version else "",
         # What the gate refused can be forced, but is not what to do next.
@@ -198,6 +216,82 @@ def _charts(batch: TrainingBatch) -> list[curves.Chart]:
         curves.chart(_("Macro-F1 on validation"), scores, x_max=last, y_max=1.0),
     )
     return [chart for chart in drawn if chart is not None]
+
+
+@dataclass(frozen=True)
+class Value:
+    """One field of the batch's recipe."""
+
+    name: str
+    title: str
+    text: str
+    shown: str
+    unit: str
+    preset: str
+    """The preset's value, where this one differs from it; empty otherwise."""
+
+
+def _recipe(batch: TrainingBatch) -> list[tuple[str, list[Value]]]:
+    """The recipe as the batch keeps it, by groups. A query for a team's preset."""
+    try:
+        preset = batches.recipe_of(batch.preset).to_dict()
+    except batches.InvalidRecipe:  # deleted or renamed since
+        preset = batch.recipe
+
+    def value(name: str, knob: explain.Knob) -> Value:
+        given = batch.recipe[name]
+        is_same = name not in preset or same(given, preset[name])
+        return Value(
+            name=name,
+            title=str(knob.title),
+            text=str(knob.text),
+            shown=explain.value(name, given),
+            unit=str(knob.unit),
+            preset="" if is_same else explain.value(name, preset[name]),
+        )
+
+    shown = [
+        (
+            str(group.title),
+            [value(k, knob) for k, knob in group.knobs.items() if k in batch.recipe],
+        )
+        for group in explain.GROUPS.values()
+    ]
+    return [(title, values) for title, values in shown if values]
+
+
+def _reason(batch: TrainingBatch) -> dict[str, str]:
+    """The error's sentence, and what a dying process wrote below it."""
+    reason, _newline, more = batch.error.strip().partition("\n")
+    return {"reason": reason, "more_reason": more.strip()}
+
+
+def _resources(batch: TrainingBatch) -> list[tuple[str, str]]:
+    """What the runs of the batch have used, in words; nothing before one ended."""
+    used = batch.resources
+    if not used:
+        return []
+    rows: list[tuple[str, str | None]] = [
+        (_("Device"), used.get("device")),
+        (_("Time"), _seconds(used.get("wall_s"))),
+        (_("CPU time"), _seconds(used.get("cpu_s"))),
+        (_("Memory at most"), _memory(used.get("peak_memory_mb"))),
+        (_("GPU memory at most"), _memory(used.get("gpu_peak_memory_mb"))),
+        (_("Processes"), str(used["processes"]) if used.get("processes") else None),
+    ]
+    return [(title, words) for title, words in rows if words]
+
+
+def _seconds(seconds: float | None) -> str | None:
+    return duration(seconds) if seconds else None
+
+
+def _memory(megabytes: float | None) -> str | None:
+    if not megabytes:
+        return None
+    if megabytes < 1000:
+        return _("%.0f MB") % megabytes
+    return _("%.1f GB") % (megabytes / 1000)
 
 
 def _verdict(version: Version) -> SafeString:
