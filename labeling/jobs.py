@@ -15,6 +15,20 @@ def sweep_transfers() -> None:
     transfers.sweep()
 
 
+def run_paraphrasing(run_id: int) -> None:
+    """Sends questions to the language model and keeps its paraphrases."""
+    from labeling import growth
+
+    growth.run(run_id)
+
+
+def sweep_paraphrasings() -> None:
+    """Takes up what crashed workers left; the scheduler calls it."""
+    from labeling import growth
+
+    growth.sweep()
+
+
 def find_label_errors(project_id: int) -> None:
     """Searches a project's labels for likely errors."""
     from labeling import label_errors

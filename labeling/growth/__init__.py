@@ -4,6 +4,16 @@ They may teach a version and never measure one: they stand in a table of their o
 datasets take them in only where a batch asks for it.
 """
 
+from labeling.growth.asking import (
+    MOST_EACH,
+    MOST_SENT,
+    Sending,
+    UnderWay,
+    WrongState,
+    cancel,
+    paraphrase,
+    preview_paraphrase,
+)
 from labeling.growth.filling import (
     EXAMPLES,
     MOST,
@@ -17,19 +27,31 @@ from labeling.growth.filling import (
     samples,
 )
 from labeling.growth.keeping import LeftOut, delete, use
+from labeling.growth.paraphrasing import run
+from labeling.growth.queueing import sweep
 
 __all__ = [
     "EXAMPLES",
     "MOST",
     "MOST_AN_INTENT",
+    "MOST_EACH",
+    "MOST_SENT",
     "Example",
     "Filled",
     "LeftOut",
     "Preview",
+    "Sending",
+    "UnderWay",
+    "WrongState",
+    "cancel",
     "count",
     "delete",
     "fill",
+    "paraphrase",
     "preview",
+    "preview_paraphrase",
+    "run",
     "samples",
+    "sweep",
     "use",
 ]

@@ -49,12 +49,15 @@ RETURNING intent_id
 
 
 class LeftOut(models.TextChoices):
-    """Why a text was not made."""
+    """Why a text was not made, or a question brought none."""
 
     TAKEN = "taken", gettext_lazy("Nearly the same as one that is there")
     NEAR_MADE = "near", gettext_lazy("Nearly the same as another new one")
     LENGTH = "length", gettext_lazy("Much shorter or longer than what users ask")
     TOO_LONG = "too_long", gettext_lazy("Too long for a question")
+    UNREADABLE = "unreadable", gettext_lazy("Answers that can't be read")
+    NO_ANSWER = "no_answer", gettext_lazy("Questions without an answer")
+    NOT_SENT = "not_sent", gettext_lazy("Questions that were not sent after all")
 
 
 @dataclass(frozen=True, slots=True)

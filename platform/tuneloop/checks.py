@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -58,6 +59,7 @@ def check_environment(
                 id="tuneloop.E004",
             )
         )
+    found += _check_language_model()
     if settings.DEBUG and set(settings.ALLOWED_HOSTS) - _LOCAL:
         found.append(
             Warning(
@@ -68,6 +70,41 @@ def check_environment(
             )
         )
     return found
+
+
+def _check_language_model() -> list[CheckMessage]:
+    try:
+        address = urlsplit(settings.LLM_URL)
+        is_address = address.scheme in ("http", "https") and bool(address.hostname)
+        _port = address.port  # read late, and then refused
+    except ValueError:
+        is_address = False
+    if settings.LLM_URL and not is_address:
+        return [
+            Error(
+                f"TUNELOOP_LLM_URL is no web address: {settings.LLM_URL}",
+                hint="Write https://host/v1 or http://localhost:port/v1, or unset it.",
+                id="tuneloop.E005",
+            )
+        ]
+    if bool(settings.LLM_URL) != bool(settings.LLM_MODEL):
+        return [
+            Error(
+                "TUNELOOP_LLM_URL and TUNELOOP_LLM_MODEL go together, and one of them"
+                " is not set.",
+                hint="Name both the server and the model that it knows, or neither.",
+                id="tuneloop.E006",
+            )
+        ]
+    if address.scheme == "http" and address.hostname not in _LOCAL | {"::1"}:
+        return [
+            Warning(
+                "Questions travel to the language model unencrypted.",
+                hint="Write https:// in TUNELOOP_LLM_URL, unless the network is yours.",
+                id="tuneloop.W004",
+            )
+        ]
+    return []
 
 
 def check_deployment(

@@ -150,6 +150,12 @@ them are started on this machine."""
 LABELING_ENCODER = "registry.encoder.embed"
 """Function that turns texts into unit vectors (N, 384) for neighbours and search."""
 
+LLM_URL = env.str("TUNELOOP_LLM_URL", default="")
+"""Address of a server that speaks OpenAI's protocol, up to `/v1`; without one nothing
+asks a language model, and no text leaves this house."""
+LLM_MODEL = env.str("TUNELOOP_LLM_MODEL", default="")
+LLM_KEY = env.str("TUNELOOP_LLM_KEY", default="")
+
 # --- Sign-in and sessions ---------------------------------------------------------
 
 AUTH_PASSWORD_VALIDATORS = [

@@ -115,7 +115,8 @@ class TestNearness:
         ],
     )
     def test_others(self, one: str, other: str) -> None:
-        assert not list(nearness.Texts.of([other]).near(one, least=nearness.NEAR_HELD_OUT))
+        made = nearness.Texts.of([other])
+        assert not list(made.near(one, least=nearness.NEAR_HELD_OUT))
 
     def test_nothing_near_is_missed(self) -> None:
         """The prefixes find what a comparison with every text finds."""

@@ -34,6 +34,11 @@ def test_the_defaults_are_in_order() -> None:
         ("STORAGES", {"artifacts": {"BACKEND": "no.such.Storage"}}, "tuneloop.E003"),
         ("TRAIN_PROCESSES", 0, "tuneloop.E004"),
         ("TRAIN_PROCESSES", 65, "tuneloop.E004"),
+        ("LLM_URL", "localhost:8080", "tuneloop.E005"),
+        ("LLM_URL", "https://", "tuneloop.E005"),
+        ("LLM_URL", "http://localhost:many/v1", "tuneloop.E005"),
+        ("LLM_URL", "https://models.example/v1", "tuneloop.E006"),
+        ("LLM_MODEL", "small", "tuneloop.E006"),
     ],
 )
 def test_a_wrong_setting_is_an_error(
@@ -48,6 +53,15 @@ def test_debug_for_the_world_is_a_warning(settings: Any) -> None:
     assert check_environment(None) == []
     settings.ALLOWED_HOSTS = ["tuneloop.example"]
     assert ids(check_environment(None)) == ["tuneloop.W001"]
+
+
+def test_a_language_model_elsewhere_is_asked_encrypted(settings: Any) -> None:
+    settings.LLM_MODEL = "small"
+    for url in ("http://localhost:8080/v1", "http://[::1]/v1", "https://models.org/v1"):
+        settings.LLM_URL = url
+        assert check_environment(None) == []
+    settings.LLM_URL = "http://models.org/v1"
+    assert ids(check_environment(None)) == ["tuneloop.W004"]
 
 
 def test_deployment_warnings(settings: Any) -> None:
