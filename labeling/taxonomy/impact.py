@@ -14,6 +14,8 @@ from labeling.models import (
     IntentAlias,
     KeywordRule,
     Question,
+    SyntheticQuestion,
+    Template,
 )
 
 MANY = 10_000
@@ -36,6 +38,9 @@ class Impact:
     rules: int
     """Rules in any state."""
     active_rules: int
+    templates: int
+    synthetic: int
+    """Synthetic questions, in use or not."""
     aliases: list[str]
     """Old codes that clients may send."""
     children: int
@@ -49,7 +54,7 @@ class Impact:
 def impact_of(intents: Sequence[Intent]) -> Impact:
     """Counts what hangs on intents of one project.
 
-    Cost: seven queries, one pass over their labels.
+    Cost: nine queries, one pass over their labels and synthetic questions.
     """
     project_id = intents[0].project_id
     aliases = sorted(
@@ -80,6 +85,8 @@ def impact_of(intents: Sequence[Intent]) -> Impact:
         open_predicted=open_predicted(project_id, codes),
         rules=sum(rules.values()),
         active_rules=rules.get(KeywordRule.State.ACTIVE, 0),
+        templates=Template.objects.filter(intent__in=intents).count(),
+        synthetic=SyntheticQuestion.objects.filter(intent__in=intents).count(),
         aliases=aliases,
         children=Intent.objects.filter(parent__in=intents)
         .exclude(pk__in=[intent.pk for intent in intents])

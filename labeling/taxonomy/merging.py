@@ -19,7 +19,7 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from labeling import gold, revision
 from labeling.models import GoldLabel, Intent, IntentAlias, LabelChange
-from labeling.taxonomy import repointing
+from labeling.taxonomy import growing, repointing
 from labeling.taxonomy.audit import TaxonomyChanged, note, still_there, take_turn
 from labeling.taxonomy.impact import Impact, impact_of
 
@@ -69,7 +69,7 @@ def preview_merge(sources: Sequence[Intent], target: Intent) -> MergePreview:
     Raises:
         ValidationError: These intents can't be merged.
 
-    Cost: ten queries, one pass over the sources' labels and the disputed questions.
+    Cost: twelve queries, one pass over the sources' labels and the disputed questions.
     """
     check(sources, target)
     ids = [intent.pk for intent in sources]
@@ -112,9 +112,9 @@ def merge(
 ) -> Merged:
     """Makes several intents one, in one transaction.
 
-    Gold labels, verdicts, rules, children, old codes and what other apps point at the
-    sources with are the target's afterwards; the sources' codes are its aliases, and
-    the sources are gone. Who labelled a question and when stays as it was, and so does
+    Gold labels, verdicts, rules, templates, synthetic questions, children, old codes
+    and what other apps point at the sources with are the target's afterwards; the
+    sources' codes are its aliases, and the sources are gone. Who labelled a question and when stays as it was, and so does
     what versions have learned: their old codes mean the target. Disputed questions
     whose verdicts agree now are labelled. Guidelines of the sources are appended to the
     target's.
@@ -168,6 +168,7 @@ def _merge(
     repointing.verdicts(ids, target.pk)
     dropped = repointing.drop_double_rules(ids, target.pk)
     rules = repointing.rules(ids, target.pk)
+    growing.drop_double_templates(ids, target.pk)
     repointing.others(ids, target.pk)
     IntentAlias.objects.filter(intent__in=ids).update(intent=target)
     IntentAlias.objects.bulk_create(

@@ -183,9 +183,10 @@ _HANDLED = {GoldLabel, Annotation.intents.through, KeywordRule, IntentAlias, Int
 
 
 def others(sources: list[int], target: int) -> None:
-    """Re-points what other apps refer to the sources with, e.g. clients' feedback.
+    """Re-points all else that refers to the sources, e.g. clients' feedback.
 
-    One statement a foreign key. None of them is part of a unique constraint.
+    One statement a foreign key. None of them is part of a unique constraint but that of
+    templates, whose doubles are gone by now.
     """
     for relation in Intent._meta.get_fields(include_hidden=True):
         if (

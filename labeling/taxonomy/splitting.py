@@ -19,7 +19,7 @@ from labeling.models import (
     Project,
 )
 from labeling.normalise import normalise
-from labeling.taxonomy import repointing
+from labeling.taxonomy import growing, repointing
 from labeling.taxonomy.audit import note, still_there, take_turn
 from labeling.taxonomy.parts import Part, PartFinder, check, match, sort
 
@@ -103,7 +103,8 @@ def split(
     Labelled questions go where `parts.sort` puts them, test questions too; who set such
     a label is whoever splits. The ambiguous ones lose label and verdicts and are asked
     again, at the head of the queue; test questions in the audit's. Rules go to the part
-    whose keywords their own keyword holds, else to the heir.
+    whose keywords their own keyword holds, else to the heir; templates and synthetic
+    questions as `growing.share_out` says.
 
     Args:
         intent: What is split.
@@ -135,6 +136,7 @@ def split(
         _relabel(project, found.by_part[code], intent, part, by=by, comment=comment)
         _move_verdicts(found.by_part[code] + doubtful_verdicts[code], intent, part)
         KeywordRule.objects.filter(pk__in=rules[code]).update(intent=part)
+    growing.share_out(intent, parts, intents, heir=heir)
     _ask_again(found.ambiguous, by=by, comment=comment)
     # Last: the history names the labels as they were.
     _rename(intent, next(part for part in parts if part.code == heir), by=by)

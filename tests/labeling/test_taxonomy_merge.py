@@ -334,6 +334,8 @@ class TestPreview:
             open_predicted=2,
             rules=2,
             active_rules=1,
+            templates=0,
+            synthetic=0,
             aliases=["bill"],
             children=1,
             datasets=1,
@@ -346,5 +348,5 @@ class TestPreview:
     ):
         for _n in range(20):
             make_labelled(project, bill)
-        with django_assert_max_num_queries(11):
+        with django_assert_max_num_queries(12):
             taxonomy.preview_merge([bill], pay)
