@@ -1,0 +1,1 @@
+"""What a kept evaluation says: for its page, for a comparison, and as a download."""
