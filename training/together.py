@@ -2,8 +2,8 @@
 
 The owner keeps the claim, writes to the database, hears a cancel, exports and measures;
 the trainers (`training.ml.rank`) know files only. So whatever becomes of a trainer, the
-owner is there to say it, and whatever becomes of the owner, the kernel ends launcher and
-trainers.
+owner is there to say it, and whatever becomes of the owner, the kernel ends launcher
+and trainers.
 
 On one machine `TUNELOOP_TRAIN_PROCESSES`, or the batch's form, says how many: one for
 each GPU. With several machines:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -20,6 +21,7 @@ from training.ml.interface import Epoch
 logger = logging.getLogger(__name__)
 
 _TENSORS, _STATE = "tensors.safetensors", "state.json"
+_WRITING = ".writing-"
 
 
 @dataclass
@@ -78,7 +80,28 @@ class Checkpoints:
         optimizer: torch.optim.Optimizer,
         best: dict[str, torch.Tensor],
     ) -> None:
-        """Write one checkpoint, all or nothing, and remove the older ones."""
+        """Write one checkpoint, all or nothing, and remove the older ones.
+
+        Where that fails, for want of room on the disk for instance, training is worth
+        more than its checkpoint: a warning, and the older one stays.
+        """
+        try:
+            self._write(position, trained, optimizer, best)
+        except (OSError, SafetensorError) as error:
+            logger.warning(
+                "no checkpoint at step %s: %s (%s free)",
+                position.step,
+                error,
+                _free(self.folder),
+            )
+
+    def _write(
+        self,
+        position: Position,
+        trained: dict[str, nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        best: dict[str, torch.Tensor],
+    ) -> None:
         tensors = {f"now.{name}": p.detach().cpu() for name, p in trained.items()}
         tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
         for name, parameter in trained.items():
@@ -88,7 +111,9 @@ class Checkpoints:
         if torch.cuda.is_available():
             tensors["rng.cuda"] = torch.cuda.get_rng_state()
         self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.folder))
+        for left in self.folder.glob(f"{_WRITING}*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        temporary = Path(tempfile.mkdtemp(prefix=_WRITING, dir=self.folder))
         try:
             save_file(tensors, temporary / _TENSORS)
             state = {
@@ -163,6 +188,13 @@ def _apply(
         torch.cuda.set_rng_state(tensors["rng.cuda"])
     prefix = "best."
     return {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def _free(folder: Path) -> str:
+    try:
+        return f"{shutil.disk_usage(folder).free / 1e9:.1f} GB"
+    except OSError:
+        return "unknown"
 
 
 def _sha256(path: Path) -> str:
