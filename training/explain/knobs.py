@@ -160,7 +160,7 @@ GROUPS: dict[str, Group] = {
                     " such as 2/3 (8 of 12). Freeze more when going on, nothing when"
                     " training afresh. Empty for none."
                 ),
-                unit=_("layers or a part"),
+                unit=_("layers"),
                 least=0.0,
             ),
             "freeze_embeddings": Knob(
@@ -289,6 +289,15 @@ GROUPS: dict[str, Group] = {
                     "random": _("by chance"),
                     "hardest": _("those that the version is least sure of"),
                 },
+            ),
+            "distillation": Knob(
+                _("Hold on to right answers"),
+                _(
+                    "How much it counts that the version's right answers stay as they"
+                    " are while new labels are learned. More forgets less, and learns"
+                    " less; 0 leaves it out."
+                ),
+                least=0.0,
             ),
         },
     ),

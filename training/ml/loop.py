@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from registry.onnx.tokens import TextEncoder
-from training.ml import adapters, contrastive, metrics, objective
+from training.ml import adapters, contrastive, distillation, metrics, objective
 from training.ml import model as models
 from training.ml.checkpoint import Checkpoints, Position
 from training.ml.data import Rows
@@ -101,13 +101,12 @@ def fit(
                 model, Rows(validation, labels, text_encoder), processes, progress.tick
             )
         means = _mean_features(lowered, progress)  # (C, H)
-    models.init_head(
-        model,
-        labels,
-        means,
-        models.read_parent(parent) if parent is not None else None,
-        fresh=recipe.new_rows == "fresh",
-    )
+    before = models.read_parent(parent) if parent is not None else None
+    models.init_head(model, labels, means, before, fresh=recipe.new_rows == "fresh")
+    teacher = None
+    if before is not None and recipe.distillation:
+        known = [label in before.labels for label in labels]
+        teacher = distillation.teach(lowered, known, multi=multi)
     weights = None
     if recipe.class_balance == "weights":
         weights = objective.weights(rows.targets).to(device)  # (C,)
@@ -147,6 +146,9 @@ def fit(
                     features = lowered.features(part)  # (B, H)
                     logits = model.classify(features)  # (B, C)
                 loss = _loss(features, logits, wanted, weights, multi, recipe)
+                if teacher is not None:
+                    moved = teacher.loss(part, logits.float())
+                    loss = loss + recipe.distillation * moved
                 loss *= len(part) / len(batch)
                 loss.backward()
                 batch_loss += loss.detach()
