@@ -182,6 +182,14 @@ def create(
             )
     if parent is not None and parent.project_id != project.pk:
         raise UnknownBase(_("The version to go on from is another project's."))
+    if parent is not None and parent.provenance.get("imported"):
+        raise UnknownBase(
+            _(
+                "%(version)s was imported: a training can't go on from it. Train a"
+                " first version instead; the imported folder can be its base model."
+            )
+            % {"version": parent}
+        )
     if base is None:
         known = parent.provenance.get("base") if parent is not None else None
         base = str(known or settings.DEFAULT_BASE_MODEL)

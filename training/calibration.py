@@ -10,15 +10,19 @@ such rows (five folds).
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from registry.onnx.reading import Bools, Floats, OutOfScope, Reading, log_sum_exp
+from registry.onnx.session import OnnxClassifier
 from training import metrics, out_of_scope
+from training.ml.interface import Example
 
 MIN_ROWS = 50
 """Validation rows below which everything stays as the model says it."""
@@ -64,6 +68,27 @@ class Calibration:
         }
 
 
+def of_folder(
+    folder: Path, rows: Sequence[Example], *, multi: bool, fallback: str | None
+) -> Calibration:
+    """Calibrates the file that would be served from `folder` on labelled rows.
+
+    Args:
+        folder: As exported.
+        rows: Questions that it was not trained on, with intents as in its labels.json.
+        multi, fallback: See `fit`.
+    """
+    model = OnnxClassifier(folder, threads=os.cpu_count() or 1)
+    truth = np.zeros((len(rows), len(model.labels)), bool)
+    column = {label: index for index, label in enumerate(model.labels)}
+    for number, row in enumerate(rows):
+        for label in row.labels:
+            if label in column:
+                truth[number, column[label]] = True
+    logits = model.logits([row.text for row in rows])
+    return fit(logits, truth, model.labels, multi=multi, fallback=fallback)
+
+
 def fit(
     logits: npt.NDArray[np.floating[Any]],
     truth: Bools,
@@ -92,7 +117,7 @@ def fit(
     rows = _Rows(np.asarray(logits, np.float64), np.asarray(truth, bool))
     plain = Reading(tuple(labels), multi)
     if not multi and fallback is None:
-        rows = rows[rows.truth.any(axis=1)]
+        rows = rows.labelled()
     if len(rows) < MIN_ROWS or len(labels) < 2 or not np.isfinite(rows.z).all():
         return Calibration(report=_report(len(rows)))
     return (_several if multi else _one)(plain, rows, fallback)
@@ -113,6 +138,10 @@ class _Rows:
     def __getitem__(self, which: Bools) -> _Rows:
         return _Rows(self.z[which], self.truth[which])
 
+    def labelled(self) -> _Rows:
+        """Those that have an intent."""
+        return self[np.asarray(self.truth.any(axis=1), bool)]
+
     def columns(self, which: Bools) -> _Rows:
         """The same rows, some of the intents."""
         return _Rows(self.z[:, which], self.truth[:, which])
@@ -121,7 +150,8 @@ class _Rows:
         """Each fold: which rows are in it, the others, and those rows."""
         fold = np.random.default_rng(13).permutation(len(self)) % FOLDS
         for k in range(FOLDS):
-            yield fold == k, self[fold != k], self[fold == k]
+            member: Bools = np.asarray(fold == k, bool)
+            yield member, self[~member], self[member]
 
 
 def _report(n: int, **found: Any) -> dict[str, Any]:
@@ -205,7 +235,7 @@ class _Way:
     def known(self, rows: _Rows) -> _Rows:
         """What a temperature is found on: beside a score, it is of in-scope intents."""
         if self.source is None:
-            return rows[rows.truth.any(axis=1)]
+            return rows.labelled()
         outside = out_of_scope.is_outside(rows.truth, self.own)
         return rows[~outside].columns(~self.own)
 

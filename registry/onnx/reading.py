@@ -149,7 +149,8 @@ class Reading:
         Cost: 0.02 ms with 150 intents.
         """
         codes: dict[str, int] = {}
-        kept, target, thresholds = [], [], {}
+        kept, target = [], []
+        thresholds: dict[str, float] = {}
         for column, label in enumerate(self.codes):
             code = current(label)
             if code is None:
@@ -190,10 +191,10 @@ class Columns:
         if self._from is None:
             return p
         kept, target = self._from
-        joined = np.zeros((*p.shape[:-1], len(self.codes)))
+        joined = np.zeros((len(self.codes), *p.shape[:-1]))
         join = np.maximum if self.multi else np.add
-        join.at(joined, (..., target), p[..., kept])
-        return np.minimum(joined, 1.0)
+        join.at(joined, target, np.moveaxis(p, -1, 0)[kept])
+        return np.moveaxis(joined, 0, -1).clip(max=1.0)
 
     def choose(self, p: Floats, *, accept: float, fallback: str | None) -> Bools:
         """What is answered where the model alone speaks, bool (N, len(codes)).

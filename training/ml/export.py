@@ -27,7 +27,7 @@ from registry.onnx.session import (
 )
 from registry.onnx.tokens import TextEncoder, pad
 from training.bases import MODEL_TYPES
-from training.ml import graph, metrics
+from training.ml import classifier, graph, metrics
 from training.ml.graph import Weights
 from training.ml.interface import ExportReport, Progress, TrainingError
 from training.ml.model import HEAD_FILE
@@ -165,6 +165,8 @@ def _compare(
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], Weights, Weights]:
+    if classifier.is_there(folder):
+        return classifier.read(folder)
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
         weights = load_file(folder / "model.safetensors")

@@ -17,6 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 _ACTIVATIONS = {"gelu": ("Gelu", "com.microsoft"), "relu": ("Relu", "")}
 """Feed-forward activations: operator and its domain."""
 
+_POOLED = {"tanh": "Tanh", "relu": "Relu"}
+"""Activations of a dense layer on the first token."""
+
 Weights = dict[str, torch.Tensor]
 Parts = dict[str, tuple[torch.Tensor, torch.Tensor]]
 """Weight (O, I) and bias (O,) by name."""
@@ -202,7 +205,10 @@ def peak_names(config: dict[str, Any]) -> list[str]:
 def bert(
     config: dict[str, Any], weights: Weights, head: Weights | None, int8: Int8 | None
 ) -> onnx.ModelProto:
-    """Write the graph of a BERT or RoBERTa encoder with mean pooling and a head.
+    """Write the graph of a BERT or RoBERTa encoder with pooling and a head.
+
+    A head of one matrix reads the mean over the tokens. One with a dense layer before
+    it reads the first token, as Hugging Face's own classifiers do.
 
     Inputs ``input_ids`` and ``attention_mask``, int64 (B, T), both dynamic; output
     ``logits``, float32 (B, C), or without a head ``vectors``, float32 (B, H), of unit
@@ -212,7 +218,8 @@ def bert(
         config: config.json of the encoder.
         weights: by their Hugging Face names, float32 (the word embeddings perhaps
             float16).
-        head: ``weight`` (C, H) and ``bias`` (C,), or None.
+        head: ``weight`` (C, H) and ``bias`` (C,), perhaps ``dense.weight`` (H, H) and
+            ``dense.bias`` (H,) before them, or None.
         int8: how to quantise, or None for float32.
     """
     g = GraphWriter(int8)
@@ -239,7 +246,9 @@ def bert(
     for layer in range(int(config["num_hidden_layers"])):
         x = _layer(g, x, mask, f"encoder.layer.{layer}", config, weights)
 
-    # Mean over the real tokens, then the head (small: always float32).
+    # Pooling and the head are small: always float32.
+    if head is not None and "dense.weight" in head:
+        return _classify(g, _first_token(g, x, config, head), head)
     real = g.node("Cast", "attention_mask", to=TensorProto.FLOAT)
     real = g.node("Unsqueeze", real, g.axes("last", -1))  # (B, T, 1)
     tokens = g.axes("tokens", 1)
@@ -249,6 +258,20 @@ def bert(
     if head is None:
         g.node("LpNormalization", pooled, output="vectors", axis=-1, p=2)
         return _finish(g, "vectors", columns=int(config["hidden_size"]))
+    return _classify(g, pooled, head)
+
+
+def _first_token(g: GraphWriter, x: str, config: dict[str, Any], head: Weights) -> str:
+    """Write the dense layer on the first token: (B, T, H) to (B, H)."""
+    first = g.node("Gather", x, g.weight("first", torch.tensor(0)), axis=1)  # (B, H)
+    matrix = g.weight("head.dense.weight", head["dense.weight"])
+    offset = g.weight("head.dense.bias", head["dense.bias"])
+    dense = g.node("Gemm", first, matrix, offset, transB=1)
+    return g.node(_POOLED[config["classifier_activation"]], dense)
+
+
+def _classify(g: GraphWriter, pooled: str, head: Weights) -> onnx.ModelProto:
+    """Write the last matrix: (B, H) to logits (B, C)."""
     matrix = g.weight("head.weight", head["weight"])
     offset = g.weight("head.bias", head["bias"])
     g.node("Gemm", pooled, matrix, offset, transB=1, output="logits")

@@ -155,6 +155,12 @@ def read_parent(folder: Path) -> Parent:
     Raises:
         TrainingError: the folder holds no trained version, or a damaged one.
     """
+    if (folder / LABELS_FILE).is_file() and not (folder / HEAD_FILE).is_file():
+        raise TrainingError(
+            "The version to go on from was imported: its head reads the first token,"
+            " not the mean. Train a first version instead; its folder can be the base"
+            " model."
+        )
     try:
         labels = json.loads((folder / LABELS_FILE).read_text("utf-8"))["labels"]
         head = load_file(folder / HEAD_FILE)
