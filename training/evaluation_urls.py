@@ -7,6 +7,7 @@ from training.views import (
     evaluation_against,
     evaluation_measure,
     evaluation_reports,
+    export,
 )
 
 urlpatterns = [
@@ -46,4 +47,5 @@ urlpatterns = [
         evaluation_measure.live,
         name="measure-live",
     ),
+    path("versions/<int:version_id>/export/", export.download, name="version-export"),
 ]

@@ -12,6 +12,10 @@ from registry.models import Evaluation, Version
 
 _CARD_CHARS = 50_000
 
+SHOWN = 8
+"""Intents, and pairs of them, that a version's page names of each measurement; the
+measurement's own page has them all."""
+
 
 def with_latest(versions: QuerySet[Version]) -> QuerySet[Version]:
     """Adds `accuracy` and `macro_f1` of each version's newest test measurement."""
@@ -51,7 +55,7 @@ class Shown:
 
     @cached_property
     def intents(self) -> list[dict[str, Any]]:
-        """Per intent, the weakest first; those without a question last."""
+        """The weakest intents; those without a question last."""
         per_intent: dict[str, dict[str, Any]] = self.metrics.get("per_intent") or {}
         rows = [
             {
@@ -64,12 +68,12 @@ class Shown:
             }
             for code, one in per_intent.items()
         ]
-        return sorted(rows, key=lambda row: row["order"])
+        return sorted(rows, key=lambda row: row["order"])[:SHOWN]
 
     @property
     def confused(self) -> list[dict[str, Any]]:
         """The commonest mistakes: {intent, answered, n}, most first."""
-        return (self.metrics.get("confusion") or [])[:10]
+        return (self.metrics.get("confusion") or [])[:SHOWN]
 
 
 def provenance(version: Version) -> list[tuple[str, str]]:

@@ -264,20 +264,13 @@ class EvaluationAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """One measurement with its tables."""
+        """Leads to the evaluation's own page."""
         one = self.get_object(request, object_id)
         if one is None:
             raise Http404
         if not self.has_view_permission(request, one):
             raise PermissionDenied
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "original": one,
-            "title": str(one.version),
-            "evaluations": [evaluation.Shown(one)],
-        }
-        return TemplateResponse(request, "registry/evaluation.html", context)
+        return HttpResponseRedirect(reverse("training:evaluation", args=[one.pk]))
 
 
 @admin.register(Activation)

@@ -7,7 +7,6 @@ from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.functional import Promise
@@ -19,7 +18,7 @@ from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminSelectWidget
 
 from labeling import background, formats
 from labeling.admin import cells
-from labeling.models import Project, Question
+from labeling.models import Project
 from registry.models import Evaluation, Version
 from training import evaluation
 from training.models import EvaluationRun
@@ -63,20 +62,6 @@ class MeasureForm(forms.Form):
         ),
     )
 
-    def clean(self) -> dict[str, Any]:
-        """A file is needed for a file, and bounded."""
-        values: dict[str, Any] = super().clean() or {}
-        file, limit = values.get("file"), settings.LABELING_MAX_UPLOAD_MB
-        if values.get("kind") != Kind.FILE:
-            values["file"] = None
-        elif file is None and "file" not in self.errors:
-            self.add_error("file", _("Choose a file."))
-        elif file is not None and (file.size or 0) > limit * 1024 * 1024:
-            self.add_error(
-                "file", _("The file is larger than %(max)s MB.") % {"max": limit}
-            )
-        return values
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -116,16 +101,17 @@ def measure(request: HttpRequest, version_id: int) -> HttpResponse:
     form = MeasureForm(request.POST or None, request.FILES or None)
     if request.method == "POST" and form.is_valid():
         values = form.cleaned_data
+        is_file = values["kind"] == Kind.FILE
         try:
             evaluation.request(
                 version,
                 kind=values["kind"],
-                file=values["file"],
+                file=values["file"] if is_file else None,
                 encoding=values["encoding"] or "utf-8",
                 by=pages.person(request),
             )
-        except (evaluation.RequestError, formats.Unreadable, ValidationError) as error:
-            form.add_error("file" if values["file"] else None, str(error))
+        except (evaluation.RequestError, formats.Unreadable) as error:
+            form.add_error("file" if is_file else None, str(error))
         else:
             messages.success(request, _("The measurement is on the queue."))
             return redirect("training:measure", version.pk)
@@ -170,10 +156,7 @@ def _live(version: Version) -> dict[str, Any]:
 
 def _choices(project: Project, chosen: str) -> list[Choice]:
     """Two queries that count no further than anybody wants to know."""
-    labelled = project.questions.filter(
-        state=Question.State.LABELLED, split=Question.Split.TEST
-    )
-    test = labelled.values("pk")[:COUNT_AT_MOST].count()
+    test = evaluation.test_questions(project).values("pk")[:COUNT_AT_MOST].count()
     blind = evaluation.audit_questions(project).values("pk")[:COUNT_AT_MOST].count()
     words = {
         Kind.TEST: _("All labelled test questions; they were never trained on."),
