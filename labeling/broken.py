@@ -5,6 +5,7 @@ and any change of the label, ends it, as it ends a suspicion.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -51,7 +52,7 @@ def mark(project: Project, version: int, question_ids: Iterable[int]) -> int:
     Cost: two statements.
     """
     ids = list(question_ids)
-    values = {"project": project.pk, "version": version, "ids": ids}
+    values: dict[str, Any] = {"project": project.pk, "version": version, "ids": ids}
     with connection.cursor() as cursor:
         cursor.execute(_LOCK, values)
         locked = [pk for (pk,) in cursor.fetchall()]

@@ -69,9 +69,19 @@ def evaluate(version_id: int) -> None:
     gate.judge(Version.objects.select_related("project").get(pk=version_id))
 
 
+def evaluate_run(run_id: int) -> None:
+    """Runs an evaluation that somebody asked for."""
+    from training import evaluation
+
+    evaluation.execute(run_id)
+
+
 def sweep() -> None:
     """Puts back on the queue what crashed workers left; the scheduler calls it."""
+    from training import evaluation
+
     sweeping.sweep()
+    evaluation.sweep()
 
 
 def build_encoder() -> None:

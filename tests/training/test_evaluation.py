@@ -41,6 +41,7 @@ def test_a_version_is_measured_on_the_test_questions_alone() -> None:
         "recall": 0.0,
         "f1": 0.0,
         "n": 1,
+        "interval": [0.0, 0.0],
     }
     assert done.metrics["per_intent"]["greet"]["f1"] == pytest.approx(2 / 3)
     assert done.metrics["majority_accuracy"] == 0.5
@@ -168,7 +169,13 @@ def test_judge_measures_both_and_refuses_what_is_worse() -> None:
     judged = gate.judge(bad)
     assert judged.gate == "refused"
     refused = {r["code"] for r in judged.gate_reasons if not r["passed"]}
-    assert refused == {"beats_majority", "no_loss", "nothing_forgotten"}
+    assert refused == {
+        "beats_majority",
+        "no_loss",
+        "nothing_forgotten",
+        "little_forgotten",
+        "calibration_kept",
+    }
     assert bad.evaluations.get().accuracy < 0.6
     assert gate.judge(good).gate == "passed", "not compared with itself"
 

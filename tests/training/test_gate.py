@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from django.utils import translation
 
+from tests.makers import make_project
 from training import gate
+from training.models import GateRules
 
 
 def measured(**values: Any) -> dict[str, Any]:
@@ -28,8 +30,11 @@ def judged(
     found: dict[str, Any],
     comparison: dict[str, Any] | None = None,
     export: dict[str, Any] | None = None,
+    **rules: Any,
 ) -> dict[str, bool]:
-    reasons = gate.verdict(found, comparison=comparison, export=export)
+    reasons = gate.verdict(
+        found, comparison=comparison, export=export, rules=GateRules(**rules)
+    )
     assert gate.passed(reasons) == all(r["passed"] for r in reasons)
     for reason in reasons:
         assert reason["code"] not in gate.sentence(reason), "no words for it"
@@ -98,7 +103,9 @@ def test_an_intent_that_is_forgotten_is_refused(
     if not passes:
         (reason,) = [
             r
-            for r in gate.verdict(measured(), comparison=comparison, export=None)
+            for r in gate.verdict(
+                measured(), comparison=comparison, export=None, rules=GateRules()
+            )
             if not r["passed"]
         ]
         assert "stock 90.0 % → 50.0 %" in gate.sentence(reason)
@@ -116,6 +123,159 @@ def test_a_small_model_that_disagrees_does_not_serve(
     export: dict[str, Any], passes: bool
 ) -> None:
     assert judged(measured(), None, export)["int8_agrees"] is passes
+
+
+def floor(**values: Any) -> dict[str, Any]:
+    """A floor that the version is ahead of, in measured figures."""
+    return {
+        "accuracy": 0.8,
+        "micro_f1": 0.8,
+        "macro_f1": 0.8,
+        "difference": {
+            "accuracy": 0.1,
+            "accuracy_interval": [0.05, 0.15],
+            "micro_f1": 0.1,
+            "micro_f1_interval": [0.05, 0.15],
+            "macro_f1": 0.1,
+            "macro_f1_interval": [0.05, 0.15],
+            "p": 0.001,
+            **values,
+        },
+    }
+
+
+WORSE = {"accuracy": -0.1, "accuracy_interval": [-0.15, -0.05]}
+RARER = {"macro_f1": -0.1, "macro_f1_interval": [-0.15, -0.05]}
+BY_CHANCE = {"accuracy": -0.1, "accuracy_interval": [-0.25, 0.02]}
+
+
+@pytest.mark.parametrize(
+    ("difference", "passes"),
+    [
+        ({}, True),
+        (WORSE | RARER, False),
+        (WORSE, True),
+        (RARER, True),
+        (BY_CHANCE | RARER, True),
+        (WORSE | RARER | {"p": 0.06}, True),
+    ],
+)
+def test_a_version_that_counting_words_beats_is_refused(
+    difference: dict[str, Any], passes: bool
+) -> None:
+    found = measured(floor=floor(**difference))
+    assert judged(found)["beats_floor"] is passes
+    assert "beats_floor" not in judged(found, beats_floor=False)
+    assert "beats_majority" not in judged(found, beats_floor=False)
+
+
+def test_of_several_intents_the_decisions_are_compared_with_the_floor() -> None:
+    worse = {"micro_f1": -0.1, "micro_f1_interval": [-0.15, -0.05]}
+    found = measured(floor=floor(**worse, **RARER), micro_f1=0.7)
+    assert judged(found)["beats_floor"] is False
+
+
+def test_without_a_floor_nothing_is_said_of_it() -> None:
+    assert "beats_floor" not in judged(measured(floor=None))
+
+
+def old_intents(difference: float, interval: list[float] | None) -> dict[str, Any]:
+    return {
+        "forgetting": {
+            "intents": 3,
+            "n": 90,
+            "before": 0.9,
+            "after": 0.9 + difference,
+            "difference": difference,
+            "interval": interval,
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("difference", "interval", "passes"),
+    [
+        (-0.03, [-0.05, -0.01], False),
+        (-0.009, [-0.012, -0.004], True),
+        (-0.03, [-0.08, 0.01], True),
+        (0.02, [0.01, 0.03], True),
+        (-0.03, None, True),
+    ],
+)
+def test_old_intents_may_lose_a_point_or_what_chance_explains(
+    difference: float, interval: list[float] | None, passes: bool
+) -> None:
+    comparison = compared(**old_intents(difference, interval))
+    assert judged(measured(), comparison)["little_forgotten"] is passes
+    assert judged(measured(), comparison, max_forgetting=0.05)["little_forgotten"]
+    assert "little_forgotten" not in judged(measured(), comparison, max_forgetting=None)
+
+
+@pytest.mark.parametrize(
+    ("after", "interval", "passes"),
+    [
+        (0.09, [0.03, 0.07], False),
+        (0.09, [-0.01, 0.09], True),
+        (0.05, [0.005, 0.015], True),
+        (0.01, [-0.05, -0.01], True),
+    ],
+)
+def test_stated_confidence_gets_no_worse(
+    after: float, interval: list[float], passes: bool
+) -> None:
+    comparison = compared(
+        calibration={"before": 0.04, "after": after, "interval": interval}
+    )
+    assert judged(measured(), comparison)["calibration_kept"] is passes
+    assert "calibration_kept" not in judged(
+        measured(), comparison, max_calibration_loss=None
+    )
+
+
+@pytest.mark.parametrize(
+    ("after", "interval", "passes"),
+    [
+        (0.6, [-0.3, -0.1], False),
+        (0.6, [-0.3, 0.01], True),
+        (0.79, [-0.015, -0.005], True),
+        (None, None, None),
+    ],
+)
+def test_what_is_out_of_scope_is_recognised_as_well_as_before(
+    after: float | None, interval: list[float] | None, passes: bool | None
+) -> None:
+    comparison = compared(
+        out_of_scope={
+            "before": {"f1": 0.8},
+            "after": {"f1": after, "n": 40},
+            "interval": interval,
+        }
+    )
+    assert judged(measured(), comparison).get("out_of_scope_kept") is passes
+
+
+def test_a_project_says_how_much_may_be_lost() -> None:
+    comparison = compared(macro_f1=-0.03, macro_f1_interval=[-0.05, -0.01])
+    assert not judged(measured(), comparison)["no_loss"]
+    assert judged(measured(), comparison, max_macro_f1_loss=0.04)["no_loss"]
+    few = compared(n=30)
+    assert not judged(measured(n=30), few, min_test_questions=50)[
+        "enough_test_questions"
+    ]
+    loss = {"n": 20, "before": 0.9, "after": 0.5, "p": 0.004}
+    lost = compared(per_intent={"stock": loss})
+    assert judged(measured(), lost, max_intent_loss=0.5)["nothing_forgotten"]
+    assert "nothing_forgotten" not in judged(measured(), lost, max_intent_loss=None)
+    export = {"int8_kept": True, "agreement": 0.97}
+    assert judged(measured(), None, export, min_agreement=0.95)["int8_agrees"]
+
+
+@pytest.mark.django_db
+def test_a_project_without_rules_goes_by_the_defaults() -> None:
+    project = make_project()
+    assert gate.rules_of(project).min_test_questions == 20
+    GateRules.objects.create(project=project, min_test_questions=5)
+    assert gate.rules_of(project).min_test_questions == 5
 
 
 def test_an_unknown_reason_of_a_later_release_is_named_by_its_code() -> None:

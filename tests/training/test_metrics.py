@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 from scipy.stats import binomtest
-from sklearn.metrics import f1_score, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import (
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
 
 from training import metrics
 
@@ -94,23 +99,31 @@ def test_mcnemar_is_the_exact_binomial_test() -> None:
     assert metrics.mcnemar_p(before, before) == 1.0
 
 
-def test_interval_of_a_difference_tells_loss_from_noise(
-    random: np.random.Generator,
-) -> None:
-    values = random.integers(0, CLASSES, 400)
-    truth = one_hot(values)
+def test_example_f1_is_the_mean_over_rows() -> None:
+    truth = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0]], bool)
+    chosen = np.array([[1, 0, 0], [1, 0, 1], [0, 0, 0], [0, 0, 0]], bool)
+    wanted = f1_score(truth, chosen, average="samples", zero_division=1.0)
+    assert metrics.example_f1(truth, chosen) == pytest.approx(wanted)
 
-    def answers(share_right: float) -> np.ndarray:
-        other = (values + random.integers(1, CLASSES, 400)) % CLASSES
-        return one_hot(np.where(random.random(400) < share_right, values, other))
 
-    good, as_good, worse = answers(0.9), answers(0.9), answers(0.7)
-    low, high = metrics.macro_f1_difference(truth, good, as_good)
-    assert low < 0 < high
-    low, high = metrics.macro_f1_difference(truth, good, worse)
-    assert low < metrics.macro_f1(truth, worse) - metrics.macro_f1(truth, good) < high
-    assert high < 0
-    assert metrics.macro_f1_difference(truth, good, good) == (0.0, 0.0)
+def test_confusion_cells_are_sklearns(random: np.random.Generator) -> None:
+    values, given = random.integers(0, CLASSES, (2, 300))
+    table = confusion_matrix(values, given, labels=range(CLASSES))
+    wanted = [[int(a), int(b), int(table[a, b])] for a, b in np.argwhere(table)]
+    found = metrics.confusion_cells(one_hot(values), one_hot(given))
+    assert [list(cell) for cell in found] == wanted
+
+
+def test_confusion_of_sets_names_no_intent_by_a_column_more() -> None:
+    truth = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0], [0, 0, 1]], bool)
+    chosen = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 1]], bool)
+    assert metrics.confusion_cells(truth, chosen) == [
+        (0, 0, 1),  # the first row's hit
+        (0, 1, 1),
+        (1, 3, 1),  # the first row's second intent was missed
+        (2, 2, 1),
+        (3, 3, 1),  # no intent, rightly
+    ]
 
 
 def test_nothing_is_measured_on_no_rows() -> None:

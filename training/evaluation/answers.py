@@ -12,17 +12,13 @@ import numpy.typing as npt
 from registry import artifacts
 from registry.models import Version
 from registry.onnx.reading import Reading
-from training.evaluation.rows import Rows
+from training.evaluation.rows import Rows, nobody_waits
 from training.evaluation.scope import Scope
 
 Floats = npt.NDArray[np.float64]
 
 _ROWS_AT_ONCE = 256
 """A second or two on one core."""
-
-
-def nobody_waits() -> None:
-    """A `check` that never ends anything."""
 
 
 @dataclass(frozen=True)

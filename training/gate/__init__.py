@@ -4,30 +4,28 @@ Each rule gives one reason, {code, passed, values}, kept on the version. `senten
 it in the reader's language.
 """
 
+from training.gate.rules import MIN_INTENT_QUESTIONS, SIGNIFICANT_P, Reason
 from training.gate.sentences import sentence
 from training.gate.verdict import (
-    MAX_INTENT_LOSS,
-    MIN_AGREEMENT,
-    MIN_INTENT_QUESTIONS,
-    MIN_TEST_QUESTIONS,
-    SIGNIFICANT_P,
-    Reason,
     gate_of,
     judge,
+    keep,
     passed,
+    reasons_for,
+    rules_of,
     verdict,
 )
 
 __all__ = [
-    "MAX_INTENT_LOSS",
-    "MIN_AGREEMENT",
     "MIN_INTENT_QUESTIONS",
-    "MIN_TEST_QUESTIONS",
     "SIGNIFICANT_P",
     "Reason",
     "gate_of",
     "judge",
+    "keep",
     "passed",
+    "reasons_for",
+    "rules_of",
     "sentence",
     "verdict",
 ]

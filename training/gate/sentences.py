@@ -4,7 +4,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from training.gate.verdict import Reason
+from training.gate.rules import Reason
 
 
 def sentence(reason: Reason) -> str:
@@ -103,6 +103,96 @@ def _say_forgotten(values: dict[str, Any], ok: bool) -> str:
     }
 
 
+def _say_floor(values: dict[str, Any], ok: bool) -> str:
+    words = {
+        "version": _percent(values["version"]),
+        "floor": _percent(values["floor"]),
+    }
+    if values["measure"] == "micro_f1":
+        words |= {"name": _("Micro-F1")}
+    else:
+        words |= {"name": _("Accuracy")}
+    if not ok:
+        return (
+            _(
+                "%(name)s %(version)s: counting words with logistic regression on the"
+                " same labels is better (%(floor)s), and not by accident. The training"
+                " gained nothing."
+            )
+            % words
+        )
+    if values["difference"] < 0.0:
+        return (
+            _(
+                "%(name)s %(version)s; counting words gives %(floor)s. The difference"
+                " may be an accident: label more test questions to be sure."
+            )
+            % words
+        )
+    return _("%(name)s %(version)s; counting words gives %(floor)s.") % words
+
+
+def _say_little_forgotten(values: dict[str, Any], ok: bool) -> str:
+    words = {
+        "before": _percent(values["before"]),
+        "after": _percent(values["after"]),
+        "difference": _points(values["difference"]),
+        "low": _points(values["low"]),
+        "high": _points(values["high"]),
+        "intents": values["intents"],
+        "n": values["n"],
+        "allowed": _points(-values["allowed"]),
+    }
+    if ok:
+        return (
+            _(
+                "On the %(intents)d intents that the active version knew, %(before)s →"
+                " %(after)s right (%(difference)s points; %(n)d questions)."
+            )
+            % words
+        )
+    return (
+        _(
+            "On the %(intents)d intents that the active version knew, %(before)s →"
+            " %(after)s right: %(difference)s points (95 %% interval %(low)s to"
+            " %(high)s; %(n)d questions), %(allowed)s may be lost."
+        )
+        % words
+    )
+
+
+def _say_calibration(values: dict[str, Any], ok: bool) -> str:
+    words = {name: _percent(values[name]) for name in ("before", "after", "allowed")}
+    if ok:
+        return (
+            _(
+                "Stated confidence is off by %(after)s on average; the active version's"
+                " by %(before)s."
+            )
+            % words
+        )
+    return (
+        _(
+            "Stated confidence is off by %(after)s on average, the active version's"
+            " by %(before)s: more than %(allowed)s worse."
+        )
+        % words
+    )
+
+
+def _say_out_of_scope(values: dict[str, Any], ok: bool) -> str:
+    words = {name: _percent(values[name]) for name in ("before", "after", "allowed")}
+    if ok:
+        return _("Out-of-scope F1 %(before)s → %(after)s.") % words
+    return (
+        _(
+            "Questions of no intent are recognised worse: F1 %(before)s → %(after)s,"
+            " %(allowed)s may be lost."
+        )
+        % words
+    )
+
+
 def _say_int8(values: dict[str, Any], ok: bool) -> str:
     words = {
         "agreement": _percent(values["agreement"]),
@@ -123,7 +213,11 @@ def _say_int8(values: dict[str, Any], ok: bool) -> str:
 _SENTENCES = {
     "enough_test_questions": _say_enough,
     "beats_majority": _say_majority,
+    "beats_floor": _say_floor,
     "no_loss": _say_no_loss,
     "nothing_forgotten": _say_forgotten,
+    "little_forgotten": _say_little_forgotten,
+    "calibration_kept": _say_calibration,
+    "out_of_scope_kept": _say_out_of_scope,
     "int8_agrees": _say_int8,
 }
