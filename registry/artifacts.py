@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from django.conf import settings
 from django.core.files import File
@@ -20,6 +21,14 @@ from registry.models import Version
 
 Manifest = dict[str, dict[str, str | int]]
 """{file name: {"sha256": hex, "bytes": size}} of every file."""
+
+
+class Stored(NamedTuple):
+    """A folder in the storage."""
+
+    name: str
+    manifest: Manifest
+
 
 SUFFIXES = frozenset({".onnx", ".json", ".safetensors", ".md", ".txt"})
 """What a version may hold. Nothing that runs code when it is opened (no pickles)."""
@@ -53,19 +62,21 @@ class CorruptArtifact(ArtifactError):
     """A file is not what was registered."""
 
 
-def write(project: Project, number: int, folder: Path) -> tuple[str, Manifest]:
+def new_name(project: Project, number: int) -> str:
+    """A name that no other folder in the storage has; `number` only tells a reader."""
+    return f"{project.slug}/{number}-{secrets.token_hex(4)}"
+
+
+def write(folder: Path, name: str) -> Stored:
     """Copies a folder's files into the storage, where nobody changes them again.
 
     On the storage's own disk files are hard-linked, which costs nothing at any size;
     whoever made the folder may delete it, but must not write into its files.
 
     Args:
-        project: Whose version it is.
-        number: The version's number; only names the folder.
         folder: A flat folder of files with the suffixes in `SUFFIXES`.
-
-    Returns:
-        The folder in the storage and the manifest of its files.
+        name: From `new_name`. Whoever may be killed meanwhile notes it before, for
+            `discard`.
 
     Raises:
         ForbiddenFile: A sub-folder, a link or a file of another kind.
@@ -76,14 +87,13 @@ def write(project: Project, number: int, folder: Path) -> tuple[str, Manifest]:
         path.name: {"sha256": _sha256(path), "bytes": path.stat().st_size}
         for path in files
     }
-    name = f"{project.slug}/{number}-{secrets.token_hex(4)}"
     storage = _storage()
     local = _local_path(storage, name)
     if local is not None:
         _link(files, local)
     else:
         _upload(files, storage, name)
-    return name, manifest
+    return Stored(name, manifest)
 
 
 def open_verified(version: Version, *, only: Iterable[str] | None = None) -> Path:
@@ -137,16 +147,22 @@ def served_files(version: Version) -> tuple[str, ...]:
 
 def remove(version: Version) -> None:
     """Deletes a version's files from the storage; what is gone already is no error."""
-    if _FOLDER.fullmatch(version.artifact):
-        discard(version.artifact, version.manifest)
+    discard(version.artifact)
 
 
-def discard(name: str, files: Iterable[str]) -> None:
-    """Deletes a folder that `write` returned and that no version came to use."""
+def discard(name: str) -> None:
+    """Deletes a folder that no version uses, whole or half written."""
+    if not _FOLDER.fullmatch(name):
+        return
     storage = _storage()
     local = _local_path(storage, name)
     if local is not None:
-        shutil.rmtree(local, ignore_errors=True)
+        for path in (local, _aside(local)):
+            shutil.rmtree(path, ignore_errors=True)
+        return
+    try:
+        files = storage.listdir(name)[1]
+    except FileNotFoundError:
         return
     for file in files:
         storage.delete(f"{name}/{file}")
@@ -231,18 +247,23 @@ def _sha256(path: Path) -> str:
 def _link(files: list[Path], target: Path) -> None:
     """Puts the files into a folder that appears under its name when it is complete."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=target.parent))
+    aside = _aside(target)
+    aside.mkdir(mode=0o755)
     try:
         for path in files:
             try:
                 os.link(path, aside / path.name)
             except OSError:  # another disk, or one that knows no links
                 shutil.copyfile(path, aside / path.name)
-        aside.chmod(0o755)
         aside.rename(target)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+
+
+def _aside(target: Path) -> Path:
+    """Where a folder is written before it is complete."""
+    return target.with_name(f".writing-{target.name}")
 
 
 def _upload(files: list[Path], storage: Storage, name: str) -> None:

@@ -56,7 +56,7 @@ def active(project: Project) -> Version | None:
 def register(
     project: Project,
     *,
-    folder: Path,
+    folder: Path | artifacts.Stored,
     label_set: list[str],
     parent: Version | None,
     provenance: dict[str, Any],
@@ -68,7 +68,9 @@ def register(
 
     Args:
         project: Whose version it becomes.
-        folder: See `artifacts.write`; its files are linked or copied.
+        folder: See `artifacts.write`; its files are linked or copied. What is stored
+            already, under a name from `new_artifact`, is taken as it is, and stays the
+            caller's if this fails.
         label_set: Intent codes in the order of the model's outputs.
         parent: The version that training started from.
         provenance: Dataset digest, recipe, base model, seed, code revision.
@@ -79,9 +81,11 @@ def register(
     Raises:
         artifacts.ArtifactError: The folder can't be a version.
     """
-    # The files first: a version must never be seen without them. The number in the
-    # folder's name is a guess, right unless somebody registers at the same time.
-    name, manifest = artifacts.write(project, _next_number(project), folder)
+    # The files first: a version must never be seen without them.
+    if isinstance(folder, Path):
+        name, manifest = artifacts.write(folder, new_artifact(project))
+    else:
+        name, manifest = folder
     try:
         with transaction.atomic():
             _lock(project)
@@ -98,8 +102,17 @@ def register(
                 provenance=provenance,
             )
     except BaseException:
-        artifacts.discard(name, manifest)
+        if isinstance(folder, Path):
+            artifacts.discard(name)
         raise
+
+
+def new_artifact(project: Project) -> str:
+    """A name for the files of the project's next version. One query.
+
+    The number in it is a guess, right unless somebody registers at the same time.
+    """
+    return artifacts.new_name(project, _next_number(project))
 
 
 def activate(

@@ -1,13 +1,18 @@
-"""The folder of a batch that is not finished: checkpoints, results, the process's log.
+"""What an unfinished batch keeps: a folder, and files on their way to a version.
 
-It lies below the data folder, so a batch resumes from its checkpoint on any machine
-that shares that folder, and starts anew elsewhere.
+The folder holds checkpoints, results and the process's log. It lies below the data
+folder, so a batch resumes from its checkpoint on any machine that shares that folder,
+and starts anew elsewhere.
 """
 
 import shutil
 from pathlib import Path
 
 from django.conf import settings
+
+from registry import artifacts
+from registry.models import Version
+from training.models import TrainingBatch
 
 LOG_FILE = "process.log"
 
@@ -20,6 +25,15 @@ def folder(batch_id: int) -> Path:
 def remove(batch_id: int) -> None:
     """Deletes all that a finished batch left; does nothing if there is nothing."""
     shutil.rmtree(folder(batch_id), ignore_errors=True)
+    discard_artifact(batch_id)
+
+
+def discard_artifact(batch_id: int) -> None:
+    """Deletes what a batch wrote for a version that it did not come to. Two queries."""
+    rows = TrainingBatch.objects.filter(pk=batch_id).values_list("artifact", flat=True)
+    name = rows.first()
+    if name and not Version.objects.filter(artifact=name).exists():
+        artifacts.discard(name)
 
 
 def last_lines(batch_id: int, count: int = 5) -> str:

@@ -42,6 +42,9 @@ class Elsewhere(FileSystemStorage):
     def delete(self, name: str) -> None:
         Path(self._local(name)).unlink(missing_ok=True)
 
+    def listdir(self, path: str) -> tuple[list[str], list[str]]:
+        return [], os.listdir(self._local(path))
+
 
 @pytest.fixture(params=["here", "elsewhere"])
 def storage(request: Any, settings: Any, tmp_path: Path) -> Iterator[str]:
@@ -115,9 +118,9 @@ def test_only_plain_files_of_known_kinds_are_taken(tmp_path: Path) -> None:
     (linked / "key.json").symlink_to("/etc/hostname")
     for folder in (pickle, nested, linked):
         with pytest.raises(artifacts.ForbiddenFile):
-            artifacts.write(project, 1, folder)
+            artifacts.write(folder, artifacts.new_name(project, 1))
     with pytest.raises(artifacts.ArtifactError):
-        artifacts.write(project, 1, fill(tmp_path / "empty"))
+        artifacts.write(fill(tmp_path / "empty"), artifacts.new_name(project, 1))
     assert not (tmp_path / "store").exists()
 
 
@@ -128,9 +131,29 @@ def test_local_files_are_linked_not_copied(tmp_path: Path, settings: Any) -> Non
     }
     settings.STORAGES = {**settings.STORAGES, "artifacts": here}
     source = fill(tmp_path / "export", labels="[]")
-    name, _manifest = artifacts.write(make_project(), 1, source)
+    name, _manifest = artifacts.write(source, artifacts.new_name(make_project(), 1))
     written = tmp_path / "store" / name / "labels.json"
     assert written.samefile(source / "labels.json")
+
+
+def test_what_is_stored_is_deleted_by_its_name_alone(
+    storage: str, tmp_path: Path
+) -> None:
+    project = make_project()
+    source = fill(tmp_path / "export", labels="[]")
+    kept, gone = (
+        artifacts.write(source, artifacts.new_name(project, 1)) for _i in range(2)
+    )
+    half = (tmp_path / "store" / kept.name).with_name(".writing-1-00000000")
+    half.mkdir()
+    artifacts.discard(gone.name)
+    artifacts.discard("../elsewhere")
+    artifacts.discard(f"{project.slug}/9-00000000")  # was never there
+    if storage == "here":
+        artifacts.discard(f"{project.slug}/1-00000000")  # half written
+        assert not half.exists()
+    left = [p for p in (tmp_path / "store").rglob("*") if p.is_file()]
+    assert [p.parent.name for p in left] == [kept.name.rpartition("/")[2]]
 
 
 def test_a_failed_registration_leaves_no_files(storage: str, tmp_path: Path) -> None:
