@@ -39,19 +39,20 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
             *("project", "intent", "intentalias", "question", "annotation"),
             *("dataset", "datasetitem", "goldlabel", "keywordrule", "lease"),
             *("membership", "apikey", "transfer"),
+            *("slot", "template", "syntheticquestion", "paraphrasing"),
             *("version", "evaluation", "activation", "classificationlog", "feedback"),
             *("servingprocess", "trainingbatch", "batchstep"),
             *("preset", "gaterules"),
         ),
         "add": (
             *("intent", "keywordrule", "membership", "apikey", "question"),
-            *("preset", "gaterules"),
+            *("slot", "template", "preset", "gaterules"),
         ),
         "change": (
             *("project", "intent", "keywordrule", "membership", "apikey"),
-            *("preset", "gaterules"),
+            *("slot", "template", "preset", "gaterules"),
         ),
-        "delete": ("membership", "lease", "preset", "gaterules"),
+        "delete": ("membership", "lease", "slot", "template", "preset", "gaterules"),
     },
 }
 """Django permissions a group; which project they apply to is membership's business."""

@@ -27,6 +27,10 @@ _TOGETHER: dict[str, Any] = {
     ),
     "quantised": _("4-bit weights need adapters: set their rank above 0."),
     "lora_targets": _("Choose at least one."),
+    "contrastive_weight": _(
+        "It makes batches of its own: let intents with few questions count as they"
+        " come, or more in the loss."
+    ),
 }
 """What is wrong with values that are fine one by one, by the field that says it."""
 

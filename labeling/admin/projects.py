@@ -48,6 +48,7 @@ class ProjectAdmin(ScopedAdmin):
     search_fields = ("name", "slug")
     prepopulated_fields = {"slug": ("name",)}
     inlines = (MemberInline,)
+    change_form_outer_before_template = "admin/labeling/project_ways.html"
     readonly_fields = ("created_at",)
     fieldsets = (
         (None, {"fields": (("name", "slug"), "description", "is_multi_intent")}),

@@ -1,6 +1,6 @@
 """Every field of a recipe is explained, and its form allows what the recipe does."""
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -43,15 +43,18 @@ def test_bounds_are_those_of_the_recipe(name: str) -> None:
     knob = explain.KNOBS[name]
     assert knob.least is not None
     kind = int if explain.kind(name) == "whole" else float
-    # A rank of adapters and parts of a step hang on other fields, too.
-    about = replace(Recipe(), batch_size=64)
-    replace(about, **{name: kind(knob.least)})
+
+    def made(value: float) -> Recipe:
+        values: dict[str, Any] = {"batch_size": 64, name: kind(value)}
+        return Recipe(**values)
+
+    made(knob.least)
     with pytest.raises(ValueError, match=name):
-        replace(about, **{name: kind(knob.least) - 1})
+        made(knob.least - 1)
     if knob.most is not None:
-        replace(about, **{name: knob.most})
+        made(knob.most)
         with pytest.raises(ValueError, match=name):
-            replace(about, **{name: knob.most + 0.01})
+            made(knob.most + 0.01)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +122,11 @@ def test_layers_that_make_no_sense_are_refused(typed: str) -> None:
         ({"gradient_accumulation": "64"}, "gradient_accumulation", "would be empty"),
         ({"quantised": "on"}, "quantised", "set their rank"),
         ({"lora_targets": None}, "lora_targets", "at least one"),
+        (
+            {"contrastive_weight": "1", "class_balance": "sampling"},
+            "contrastive_weight",
+            "batches of its own",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_at_the_field(

@@ -22,7 +22,7 @@ from training.models import TrainingBatch
 from training.presets import Offer
 from training.recipe import Recipe
 from training.recipe_form import RecipeForm
-from training.views import pages
+from training.views import pages, warnings
 from training.views.outlook import (
     Standing,
     changed,
@@ -150,8 +150,12 @@ class _Page:
             base=given.get("base", ""),
             with_synthetic=bool(given.get("with_synthetic")),
         )
+        preset = self.offer.name
         return {
             "offer": self.offer,
+            "warnings": warnings.shown(self.project, recipe, preset=preset)
+            if self.standing.known.labelled
+            else [],  # what is missing then is said above
             "minutes": duration(took_s),
             "changed": changed(self.offer, changes),
             "wrong": [
