@@ -3,6 +3,7 @@
 import logging
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
@@ -11,10 +12,8 @@ from redis.exceptions import RedisError
 
 from labeling import datasets
 from registry import artifacts, versions
-from registry.models import Evaluation, Version
 from training import (
     accounting,
-    evaluation,
     failures,
     gate,
     ownership,
@@ -82,7 +81,8 @@ def run(
         with meter:
             with beat:
                 result = stages.Run(batch, beat, on_progress).work()
-            _finish(batch, fence, result)
+                stored = _store(batch, beat, result.folder)
+            _finish(batch, fence, result, stored)
         workspace.remove(batch_id)
     except Lost:
         _logger.warning("batch %s: somebody else has taken it over", batch_id)
@@ -114,16 +114,37 @@ def _forget_statement() -> None:
         connection.close()
 
 
-def _finish(batch: TrainingBatch, fence: int, result: stages.Result) -> Version:
-    """Registers the version and ends the batch: all of it, or nothing.
+def _store(batch: TrainingBatch, beat: Heartbeat, folder: Path) -> artifacts.Stored:
+    """Puts the version's files into the storage, while the batch can be cancelled.
 
-    The batch's row is locked from the first statement on, so that nobody can take the
-    batch over, or cancel it, between the files and the commit.
+    The row names them first, so that whoever finds this run dead can delete them.
 
     Raises:
         Lost, Cancelled
     """
-    version = None
+    workspace.discard_artifact(batch.pk)  # of an attempt that died here
+    name = versions.new_artifact(batch.project)
+    beat.write(phase="register", artifact=name)
+    stored = artifacts.write(folder, name)
+    try:
+        beat.check()
+    except Lost:
+        artifacts.discard(name)  # the row may name another's by now
+        raise
+    return stored
+
+
+def _finish(
+    batch: TrainingBatch, fence: int, result: stages.Result, stored: artifacts.Stored
+) -> None:
+    """Registers the version and ends the batch: all of it, or nothing.
+
+    The batch's row is locked from the first statement on, so that nobody can take the
+    batch over, or cancel it, before the commit.
+
+    Raises:
+        Lost, Cancelled
+    """
     try:
         with transaction.atomic():
             mine = ownership.held(batch.pk, fence)
@@ -131,16 +152,13 @@ def _finish(batch: TrainingBatch, fence: int, result: stages.Result) -> Version:
                 raise Cancelled if mine.exists() else Lost
             version = versions.register(
                 batch.project,
-                folder=result.folder,
+                folder=stored,
                 label_set=result.label_set,
                 parent=batch.parent,
                 provenance=result.provenance,
                 **result.calibration.as_json(),
             )
-            version.gate = gate.gate_of(result.reasons)
-            version.gate_reasons = result.reasons
-            version.save(update_fields=["gate", "gate_reasons"])
-            evaluation.record(version, result.measured, kind=Evaluation.Kind.TEST)
+            gate.keep(version, result.appraisal, result.reasons)
             datasets.mark_trained(batch.dataset, str(version.number))
             mine.update(
                 state=TrainingBatch.State.SUCCEEDED,
@@ -150,16 +168,12 @@ def _finish(batch: TrainingBatch, fence: int, result: stages.Result) -> Version:
                 eta_s=None,
                 phase="",
             )
-    except _NO_DATABASE:
-        raise  # perhaps in the middle of the commit: the version may stand
-    except BaseException:
-        if version is not None:
-            artifacts.remove(version)
+    except Lost:
+        artifacts.discard(stored.name)
         raise
     ownership.note(
         batch.pk, _("Registered as version %(number)d.") % {"number": version.number}
     )
-    return version
 
 
 def _fail(batch_id: int, fence: int, error: Exception) -> None:

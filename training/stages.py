@@ -5,13 +5,12 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from django.conf import settings
 from django.utils.translation import gettext as _
 
@@ -23,15 +22,17 @@ from training import (
     calibration,
     card,
     evaluation,
+    floor,
     gate,
     ownership,
+    preflight,
     provenance,
     replay,
     together,
     workspace,
 )
 from training.heartbeat import Heartbeat
-from training.ml.interface import ExportReport, FitResult, Progress
+from training.ml.interface import Example, ExportReport, FitResult, Progress
 from training.models import TrainingBatch
 from training.reporting import Reporter
 
@@ -40,6 +41,9 @@ CHECKPOINT_FOLDER = "checkpoints"
 TOGETHER_FOLDER = "together"
 SAMPLES_FILE = "samples.json"
 CARD_FILE = "card.md"
+
+MIN_FLOOR_S = 10.0
+"""Seconds that the floor's training may take, however short the model's was."""
 
 MAX_SAMPLES = 256
 """Questions on which the small and the exact model are compared."""
@@ -53,7 +57,7 @@ class Result:
     label_set: list[str]
     calibration: calibration.Calibration
     provenance: dict[str, Any]
-    measured: dict[str, Any]
+    appraisal: evaluation.Appraisal
     reasons: list[gate.Reason]
     metrics: dict[str, Any]
 
@@ -79,6 +83,8 @@ class Run:
         _wait_without_spinning()
         if batch.fence > 1:
             self.note(_("Attempt %(n)d.") % {"n": batch.fence})
+        else:
+            self.warn()
         with self.timed("prepare"):
             rows = self.rows()
             base, parent = self.base(), self.parent()
@@ -89,7 +95,7 @@ class Run:
         with self.timed("calibrate"):
             calibrated = self.calibrate(rows)
         with self.timed("evaluate"):
-            measured, comparison, active = self.measure(calibrated)
+            appraisal = self.measure(calibrated)
 
         metrics = {
             "rows": {
@@ -101,8 +107,8 @@ class Run:
             "fit": asdict(fitted),
             "export": asdict(exported),
             "calibration": calibrated.report,
-            "comparison": comparison,
-            "active": active,
+            "comparison": appraisal.comparison,
+            "active": _active(appraisal.measured),
             "seconds": {k: round(v, 2) for k, v in self.seconds.items()},
         }
         result = Result(
@@ -110,17 +116,24 @@ class Run:
             label_set=list(batch.dataset.label_set),
             calibration=calibrated,
             provenance=self.provenance(metrics),
-            measured=measured,
-            reasons=gate.verdict(
-                measured, comparison=comparison, export=metrics["export"]
-            ),
+            appraisal=appraisal,
+            reasons=gate.reasons_for(appraisal, export=metrics["export"]),
             metrics=metrics,
         )
-        text = card.write(batch, provenance=result.provenance, measured=measured)
+        text = card.write(
+            batch, provenance=result.provenance, measured=appraisal.measured
+        )
         (result.folder / CARD_FILE).write_text(text, "utf-8")
         return result
 
     # --- The parts ----------------------------------------------------------------
+
+    def warn(self) -> None:
+        """Keeps in the log what was known to be wrong with the labels."""
+        for warning in preflight.check(
+            self.project, self.recipe, preset=self.batch.preset
+        ):
+            self.note(preflight.sentence(warning))
 
     def rows(self) -> replay.Selection:
         self.report.phase("prepare")
@@ -129,12 +142,28 @@ class Run:
             parent=self.batch.parent,
             replay=self.recipe.replay if self.batch.is_incremental else None,
             seed=self.recipe.seed,
+            order=self.recipe.replay_order,
+            difficulty=self.difficulty,
         )
         self.note(
             _("%(train)d questions to train on (%(new)d new, %(old)d replayed).")
             % {"train": len(rows.train), "new": rows.new, "old": rows.replayed}
         )
         return rows
+
+    def difficulty(self, rows: Sequence[Example]) -> list[float]:
+        """How far the parent's answers are from right: 0 surely right, 2 surely not."""
+        assert self.batch.parent is not None  # nothing is replayed without one
+        scope = evaluation.scope_of(self.project)
+        found = evaluation.answer_with(
+            self.batch.parent, rows, scope, check=self.beat.check
+        )
+        return [
+            1 - sure if given == frozenset(row.labels) else 1 + sure
+            for row, given, sure in zip(
+                rows, found.intents, found.confidence.tolist(), strict=True
+            )
+        ]
 
     def base(self) -> Path:
         """The base model's folder: converted or downloaded once, then found again."""
@@ -231,49 +260,43 @@ class Run:
 
     def calibrate(self, rows: replay.Selection) -> calibration.Calibration:
         """How the file that will serve is read, from the validation questions."""
-        model = session.OnnxClassifier(
-            self.folder / MODEL_FOLDER, threads=os.cpu_count() or 1
-        )
-        asked = rows.validation
-        truth = np.array(
-            [[label in row.labels for label in model.labels] for row in asked], bool
-        ).reshape(len(asked), len(model.labels))
-        return calibration.fit(
-            model.logits([row.text for row in asked]),
-            truth,
-            model.labels,
+        return calibration.of_folder(
+            self.folder / MODEL_FOLDER,
+            rows.validation,
             multi=self.project.is_multi_intent,
             fallback=evaluation.scope_of(self.project).fallback,
+            check=self.beat.check,
         )
 
-    def measure(
-        self, calibrated: calibration.Calibration
-    ) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any] | None]:
-        """The new model and the active one on the same test questions."""
+    def measure(self, calibrated: calibration.Calibration) -> evaluation.Appraisal:
+        """The new model and all that stands beside it on the same test questions."""
         self.report.phase("evaluate")
         scope = evaluation.scope_of(self.project)
-        rows = evaluation.test_rows(self.project)
+        asked = evaluation.asked(evaluation.test_questions(self.project))
         labels = self.batch.dataset.label_set
-        reading = calibrated.reading(labels, multi=scope.multi)
-        folder = self.folder / MODEL_FOLDER
-        after = evaluation.answer(folder, rows, scope, reading=reading)
-        measured = evaluation.measure(rows, after, scope)
-        self.note(_measured_line(measured))
-        current = versions.active(self.project)
-        if current is None:
-            return measured, None, None
-        self.beat.write()
-        try:
-            before = evaluation.answer_with(current, rows, scope)
-        except (artifacts.ArtifactError, session.ArtifactError) as error:
-            # What can't be opened can't serve either: nothing to compare with.
-            self.note(str(error))
-            return measured, None, None
-        was = evaluation.measure(rows, before, scope)
-        active = {"version": current.number} | {
-            key: was[key] for key in ("n", "accuracy", "macro_f1")
-        }
-        return measured, evaluation.compare(rows, before, after, scope), active
+        answers = evaluation.answer(
+            self.folder / MODEL_FOLDER,
+            asked.rows,
+            scope,
+            reading=calibrated.reading(labels, multi=scope.multi),
+            check=self.beat.check,
+        )
+        appraisal = evaluation.appraise(
+            self.project,
+            asked,
+            answers,
+            scope,
+            dataset=self.batch.dataset,
+            against=versions.active(self.project),
+            check=self.beat.check,
+            # What stands beside the model never takes longer than the model itself.
+            budget_s=max(MIN_FLOOR_S, min(floor.BUDGET_S, self.seconds["fit"])),
+        )
+        for line in measured_lines(appraisal.measured):
+            self.note(line)
+        if appraisal.problem:
+            self.note(appraisal.problem)
+        return appraisal
 
     def provenance(self, metrics: dict[str, Any]) -> dict[str, Any]:
         batch, dataset = self.batch, self.batch.dataset
@@ -318,11 +341,46 @@ def _wait_without_spinning() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def _measured_line(measured: dict[str, Any]) -> str:
+def measured_lines(measured: dict[str, Any]) -> list[str]:
+    """What was measured, for the log."""
     if not measured["n"]:
-        return _("There are no labelled test questions to measure on.")
-    return _("%(accuracy).1f %% of %(n)d test questions right, macro-F1 %(f1).3f.") % {
-        "accuracy": 100 * measured["accuracy"],
-        "n": measured["n"],
-        "f1": measured["macro_f1"],
+        return [_("There are no labelled test questions to measure on.")]
+    lines = [
+        _("%(accuracy).1f %% of %(n)d test questions right, macro-F1 %(f1).3f.")
+        % {
+            "accuracy": 100 * measured["accuracy"],
+            "n": measured["n"],
+            "f1": measured["macro_f1"],
+        }
+    ]
+    if beside := measured["floor"]:
+        lines.append(
+            _(
+                "Counting words with logistic regression: %(accuracy).1f %% right,"
+                " macro-F1 %(f1).3f (%(seconds).0f s)."
+            )
+            % {
+                "accuracy": 100 * beside["accuracy"],
+                "f1": beside["macro_f1"],
+                "seconds": beside["seconds"],
+            }
+        )
+    if (compared := measured["compared"]) is not None:
+        lines.append(
+            _(
+                "Against version %(version)d: %(fixed)d questions fixed, %(broken)d"
+                " broken."
+            )
+            % {key: compared[key] for key in ("version", "fixed", "broken")}
+        )
+    return lines
+
+
+def _active(measured: dict[str, Any]) -> dict[str, Any] | None:
+    """What the active version gets on the same questions."""
+    compared = measured["compared"]
+    if compared is None or not measured["n"]:
+        return None
+    return {"version": compared["version"], "n": measured["n"]} | {
+        key: measured[key] - compared[key] for key in ("accuracy", "macro_f1")
     }

@@ -10,15 +10,18 @@ from django.utils.translation import gettext as _
 from labeling import formats
 from labeling.models import Project
 from registry import artifacts
+from registry.models import Evaluation
 from registry.onnx import session
 from training import evaluation
-from training.ml.interface import Example
 
 RESULT = (
-    *("accuracy", "macro_f1", "in_scope_accuracy", "per_intent", "out_of_scope"),
-    *("calibration", "n", "micro_f1", "exact_match", "confusion", "unknown"),
+    *("accuracy", "macro_f1", "in_scope_accuracy", "intervals", "per_intent"),
+    *("out_of_scope", "calibration", "n", "micro_f1", "example_f1", "exact_match"),
+    *("confusion", "unknown", "floor", "rules", "compared"),
 )
 """What `--json` prints, in this order, as far as the project has it."""
+
+Kind = Evaluation.Kind
 
 
 class Command(BaseCommand):
@@ -55,14 +58,18 @@ class Command(BaseCommand):
                 _("%(project)s has no version %(number)s.")
                 % {"project": project.slug, "number": options["version"]}
             )
-        rows = self._rows(options) if options["file"] else None
-        if rows is None and not evaluation.test_rows(project):
+        many = project.is_multi_intent
+        rows = self._rows(options, many=many) if options["file"] else None
+        if rows is None and not evaluation.test_questions(project).exists():
             raise CommandError(
                 _("%s has no labelled test questions: name a file.") % project.slug
             )
         try:
-            done = evaluation.evaluate(
-                version, rows=rows, source=Path(options["file"] or "").name
+            done = evaluation.run(
+                version,
+                kind=Kind.TEST if rows is None else Kind.FILE,
+                rows=rows,
+                source=Path(options["file"] or "").name,
             )
         except (artifacts.ArtifactError, session.ArtifactError) as error:
             raise CommandError(str(error)) from error
@@ -72,28 +79,22 @@ class Command(BaseCommand):
             return
         self._print(done.metrics)
 
-    def _rows(self, options: dict[str, Any]) -> list[Example]:
+    def _rows(self, options: dict[str, Any], *, many: bool) -> evaluation.Asked:
         """The labelled rows of the file; says on standard error what is left out."""
         path = Path(options["file"])
-        rows: list[Example] = []
-        left_out: list[str] = []
         try:
             kind = options["format"] or formats.kind_of(path.name)
             with path.open("rb") as file:
-                for row in formats.read(file, kind=kind, encoding=options["encoding"]):
-                    if isinstance(row, formats.BadLine):
-                        left_out.append(f"{row.line}: {row.reason}")
-                    elif row.labels is None or not row.text.strip():
-                        left_out.append(f"{row.line}: {_('no text or no label')}")
-                    else:
-                        rows.append(Example(row.text, row.labels))
-        except (OSError, formats.Unreadable) as error:
+                rows = evaluation.read_file(
+                    file, kind=kind, encoding=options["encoding"], many=many
+                )
+        except (OSError, formats.Unreadable, evaluation.TooManyRows) as error:
             raise CommandError(str(error)) from error
-        for line in left_out[:20]:
+        for line in rows.left_out[:20]:
             self.stderr.write(_("Line %s") % line)
-        if len(left_out) > 20:
-            self.stderr.write(_("… and %d more lines") % (len(left_out) - 20))
-        if not rows:
+        if len(rows.left_out) > 20:
+            self.stderr.write(_("… and %d more lines") % (len(rows.left_out) - 20))
+        if not rows.rows:
             raise CommandError(_("%s holds no labelled questions.") % path.name)
         return rows
 
@@ -108,6 +109,8 @@ class Command(BaseCommand):
             (_("out-of-scope recall"), outside["recall"]),
             (_("out-of-scope AUROC"), outside["auroc"]),
             (_("calibration error"), measured["calibration"]["ece"]),
+            (_("accuracy of the floor"), (measured["floor"] or {}).get("accuracy")),
+            (_("accuracy of rules alone"), (measured["rules"] or {}).get("accuracy")),
         ):
             if value is not None:
                 shown = f"{value:.4f}" if isinstance(value, float) else str(value)
