@@ -348,12 +348,15 @@ PRESETS: dict[str, Recipe] = {
         replay=4.0,
         distillation=2.0,
     ),
-    # Five or ten labels an intent: many passes, in which each row meets another of its
-    # intent and is drawn to it.
+    # Five or ten labels an intent: each row meets another of its intent and is drawn to
+    # it. The lower two thirds stay as they are: training them too did no better, and
+    # costs three times as much; the rest learns faster for it.
     "few-shot": Recipe(
         epochs=10,
         min_steps=80,
         max_passes=20,
+        encoder_lr=3e-4,
+        frozen_layers=2 / 3,
         contrastive_weight=1.0,
         early_stopping_patience=0,
     ),
