@@ -2,24 +2,30 @@
 
 from labeling.admin import (
     datasets,
+    growth,
     intents,
     keys,
+    paraphrasings,
     people,
     projects,
     questions,
     rules,
+    synthetic,
     transfers,
     work,
 )
 
 __all__ = [
     "datasets",
+    "growth",
     "intents",
     "keys",
+    "paraphrasings",
     "people",
     "projects",
     "questions",
     "rules",
+    "synthetic",
     "transfers",
     "work",
 ]

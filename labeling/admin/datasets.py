@@ -1,9 +1,12 @@
 """Admin pages of frozen datasets."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
@@ -29,6 +32,7 @@ class DatasetAdmin(ReadOnlyAdmin):
         "project",
         "short_digest",
         "train_count",
+        "synthetic_count",
         "validation_count",
         "created_by",
         "created_at",
@@ -38,7 +42,7 @@ class DatasetAdmin(ReadOnlyAdmin):
     fields = (
         "project",
         "digest",
-        ("train_count", "validation_count", "items_link"),
+        ("train_count", "synthetic_count", "validation_count", "items_link"),
         "labels",
         ("created_by", "created_at"),
     )
@@ -75,6 +79,23 @@ class DatasetFilter(ScopedFilter):
         return queryset.filter(dataset=chosen) if chosen is not None else None
 
 
+class AskedFilter(ScopedFilter):
+    """Tells what users asked from what was made of templates and by models."""
+
+    title = _("made")
+    parameter_name = "made"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: ReadOnlyAdmin
+    ) -> list[tuple[str, Any]]:
+        return [("asked", _("Asked or imported")), ("synthetic", _("Synthetic"))]
+
+    def queryset(self, request, queryset):  # type: ignore[no-untyped-def]
+        if self.value() not in ("asked", "synthetic"):
+            return None
+        return queryset.filter(question__isnull=self.value() == "synthetic")
+
+
 @admin.register(DatasetItem)
 class DatasetItemAdmin(ReadOnlyAdmin):
     """Questions as they were when a dataset was frozen."""
@@ -82,14 +103,22 @@ class DatasetItemAdmin(ReadOnlyAdmin):
     project_path = "dataset__project"
     role_to_view = Role.MANAGER
     list_display = ("short_text", "labels", "split", "is_new", "dataset_number")
-    list_filter = (ProjectFilter, DatasetFilter, ("split", ChoicesDropdownFilter))
+    list_filter = (
+        ProjectFilter,
+        DatasetFilter,
+        ("split", ChoicesDropdownFilter),
+        AskedFilter,
+    )
     ordering = ("-id",)
     sortable_by = ()
     paginator = CappedPaginator
 
     @display(description=_("text"))
     def short_text(self, obj: DatasetItem) -> str:
-        return cells.long_text(obj.text)
+        text = cells.long_text(obj.text)
+        if obj.question_id is not None:
+            return text
+        return format_html("{} {}", text, cells.badge(gettext("synthetic"), "warn"))
 
     @display(description=_("intents"))
     def labels(self, obj: DatasetItem) -> str:

@@ -29,6 +29,7 @@ from labeling.growth.filling import (
 from labeling.growth.keeping import LeftOut, delete, use
 from labeling.growth.paraphrasing import run
 from labeling.growth.queueing import sweep
+from labeling.growth.templating import add as add_templates
 
 __all__ = [
     "EXAMPLES",
@@ -43,6 +44,7 @@ __all__ = [
     "Sending",
     "UnderWay",
     "WrongState",
+    "add_templates",
     "cancel",
     "count",
     "delete",

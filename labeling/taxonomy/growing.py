@@ -5,6 +5,7 @@ Retired intents keep theirs: `growth.fill` and datasets pass them by.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import connection
 
@@ -23,7 +24,7 @@ _RANKED = """
 
 def drop_double_templates(sources: list[int], target: int) -> None:
     """Keeps one of the templates with one text; what was made of the others is its."""
-    values = {"sources": sources, "target": target}
+    values: dict[str, Any] = {"sources": sources, "target": target}
     with connection.cursor() as cursor:
         cursor.execute(
             f"""

@@ -114,10 +114,10 @@ def merge(
 
     Gold labels, verdicts, rules, templates, synthetic questions, children, old codes
     and what other apps point at the sources with are the target's afterwards; the
-    sources' codes are its aliases, and the sources are gone. Who labelled a question and when stays as it was, and so does
-    what versions have learned: their old codes mean the target. Disputed questions
-    whose verdicts agree now are labelled. Guidelines of the sources are appended to the
-    target's.
+    sources' codes are its aliases, and the sources are gone. Who labelled a question
+    and when stays as it was, and so does what versions have learned: their old codes
+    mean the target. Disputed questions whose verdicts agree now are labelled.
+    Guidelines of the sources are appended to the target's.
 
     Whoever labels a question with a source meanwhile waits, and labels it with the
     target then: see `again_if_merged`.
