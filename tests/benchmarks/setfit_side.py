@@ -12,6 +12,7 @@ import json
 import sys
 import tempfile
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 
 
@@ -33,7 +34,8 @@ def main() -> int:
     model = SetFitModel(model_body=body, model_head=head)
     texts, intents = zip(*job["train"], strict=True)
     rows = Dataset.from_dict({"text": list(texts), "label": list(intents)})
-    with tempfile.TemporaryDirectory() as folder:
+    # What it says on the way goes where it is seen at once.
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
         arguments = TrainingArguments(
             output_dir=folder,
             batch_size=16,
