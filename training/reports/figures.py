@@ -61,6 +61,23 @@ def points(difference: float | None, *, digits: int = 1) -> str:
     return f"{sign}{number_format(abs(shown), digits)}"
 
 
+def beside(metrics: Metrics) -> dict[str, Any]:
+    """What stands beside a version's figures, as the pages' templates take it."""
+    missing = {
+        "no_dataset": _("No floor: the dataset that it would learn from is not known."),
+        "nothing_to_learn": _("No floor: the dataset has fewer than two intents."),
+        "no_memory": _("No floor: the worker had too little memory for it."),
+    }
+    return {
+        "floor": metrics.get("floor"),
+        "floor_missing": missing.get(metrics.get("floor_missing") or "", ""),
+        "rules": metrics.get("rules"),
+        "compared": metrics.get("compared"),
+        "majority": metrics.get("majority_accuracy"),
+        "unknown": sorted((metrics.get("unknown") or {}).items()),
+    }
+
+
 def figures(metrics: Metrics, *, multi: bool) -> list[Figure]:
     """All figures that were measured, the most telling first."""
     rows = _of_many(metrics) if multi else _of_one(metrics)

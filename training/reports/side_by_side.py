@@ -101,6 +101,8 @@ class SideBySide:
     old_n: int
     forgetting: Change | None
     """Accuracy on the questions of these intents; None where it knew none of them."""
+    backward_transfer: float
+    """Mean change of these intents' recall, each counting the same."""
     is_renamed: bool
     """Whether a code of the older one is another one's today."""
 
@@ -200,8 +202,18 @@ class _Sides:
             forgetting=self._accuracy(was[is_old], now[is_old], among=mine)
             if is_old.any()
             else None,
+            backward_transfer=self._backward_transfer(mine),
             is_renamed=is_renamed,
         )
+
+    def _backward_transfer(self, among: metrics.Bools) -> float:
+        """Source: Lopez-Paz and Ranzato 2017, of intents instead of tasks."""
+        own = np.flatnonzero(among & self.truth.any(axis=0))
+        changes = [
+            self.new[member, at].mean() - self.old[member, at].mean()
+            for at, member in ((at, self.truth[:, at]) for at in own)
+        ]
+        return float(np.mean(changes)) if changes else 0.0
 
     def _accuracy(
         self,
