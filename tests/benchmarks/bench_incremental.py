@@ -11,6 +11,10 @@ Measured are the exported models, on the test rows of all 150 intents:
     plain          5e-6 for all weights, half replay, two thirds frozen, fresh head rows
 
     python tests/benchmarks/bench_incremental.py FOLDER [--seeds 0 1 2] [--bases FOLDER]
+        [--results FILE]
+
+Time is compared as CPU seconds of training and export, which other work on the machine
+changes little. `--results` keeps each measurement, so that a run can be taken up again.
 
 FOLDER holds train.jsonl, valid.jsonl and test.jsonl with `text` and `label` on each
 line; rows with the label `oos` are left out. `--bases` keeps the versions of 100
@@ -20,12 +24,14 @@ intents for a next run: their training is no part of what is compared.
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +76,8 @@ class Data:
 class Result:
     """One way to learn the new intents."""
 
-    seconds: float
+    cpu_s: float
+    """Training and export."""
     accuracy: float
     old: float
     new: float
@@ -90,6 +97,7 @@ def main() -> int:
             for name, result in compare(options, seed, version, work):
                 found.setdefault(name, []).append(result)
                 print(f"seed {seed}  {_row(name, [result], found)}", flush=True)
+                _remember(options.results, seed, name, result)
     print(f"\nmean of {len(options.seeds)} seeds")
     for name, results in found.items():
         print(_row(name, results, found))
@@ -98,29 +106,32 @@ def main() -> int:
 
 def compare(
     options: argparse.Namespace, seed: int, version: Path, work: Path
-) -> list[tuple[str, Result]]:
+) -> Iterator[tuple[str, Result]]:
     """Train all ways on the rows of one seed."""
+    known = _remembered(options.results, seed)
     data = draw(options.folder, seed)
     first = replace(PRESETS["first"], seed=13 + seed)
     incremental = replace(PRESETS["incremental"], seed=13 + seed)
     if not (version / "model.safetensors").is_file():
-        known = [e for e in data.validation if e.labels[0] in data.old]
-        build(data.first, known, options.base, None, first, version)
+        held_out = [e for e in data.validation if e.labels[0] in data.old]
+        build(data.first, held_out, options.base, None, first, version)
     ways = {
         "retrain": (first, None),
         "incremental": (incremental, version),
         "no replay": (replace(incremental, replay=0.0), version),
         "plain": (replace(PLAIN, seed=13 + seed), version),
     }
-    results = []
     for name, (recipe, parent) in ways.items():
+        if name in known:
+            yield name, known[name]
+            continue
         rows = [*data.first, *data.new]
         if parent is not None:
             count = round(recipe.replay * len(data.new))
             rows = [*data.new, *stratified(data.first, count, recipe.seed)]
-        seconds = build(rows, data.validation, options.base, parent, recipe, work)
-        results.append((name, measure(work, data, sum(seconds))))
-    return results
+        started = time.process_time()
+        build(rows, data.validation, options.base, parent, recipe, work)
+        yield name, measure(work, data, time.process_time() - started)
 
 
 def draw(folder: Path, seed: int) -> Data:
@@ -147,7 +158,7 @@ def draw(folder: Path, seed: int) -> Data:
     )
 
 
-def measure(folder: Path, data: Data, seconds: float) -> Result:
+def measure(folder: Path, data: Data, cpu_s: float) -> Result:
     """Let the exported model answer the test rows."""
     model = OnnxClassifier(folder, threads=1)
     chosen = model.logits([e.text for e in data.test]).argmax(axis=1)
@@ -156,7 +167,7 @@ def measure(folder: Path, data: Data, seconds: float) -> Result:
     )
     is_old = np.array([e.labels[0] in data.old for e in data.test])
     return Result(
-        seconds=seconds,
+        cpu_s=cpu_s,
         accuracy=float(right.mean()),
         old=float(right[is_old].mean()),
         new=float(right[~is_old].mean()),
@@ -170,7 +181,7 @@ def _row(name: str, results: Sequence[Result], found: dict[str, list[Result]]) -
         return statistics.fmean(values)
 
     retrain = found["retrain"][-len(results) :]
-    share = mean([r.seconds for r in results]) / mean([r.seconds for r in retrain])
+    share = mean([r.cpu_s for r in results]) / mean([r.cpu_s for r in retrain])
     spread = ""
     if len(results) > 1:
         spread = f" ± {100 * statistics.stdev(r.accuracy for r in results):.1f}"
@@ -178,8 +189,24 @@ def _row(name: str, results: Sequence[Result], found: dict[str, list[Result]]) -
         f"{name:12s} all {100 * mean([r.accuracy for r in results]):5.1f}{spread} %"
         f"  old {100 * mean([r.old for r in results]):5.1f} %"
         f"  new {100 * mean([r.new for r in results]):5.1f} %"
-        f"  {mean([r.seconds for r in results]):6.1f} s ({share:.2f} of retraining)"
+        f"  {mean([r.cpu_s for r in results]):6.1f} CPU s ({share:.2f} of retraining)"
     )
+
+
+def _remember(path: Path | None, seed: int, name: str, result: Result) -> None:
+    if path is not None and name not in _remembered(path, seed):
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"seed": seed, "way": name, **asdict(result)}) + "\n")
+
+
+def _remembered(path: Path | None, seed: int) -> dict[str, Result]:
+    """What an earlier run has measured of a seed."""
+    if path is None or not path.exists():
+        return {}
+    lines = map(json.loads, path.read_text("utf-8").splitlines())
+    return {
+        line.pop("way"): Result(**line) for line in lines if line.pop("seed") == seed
+    }
 
 
 def _options() -> argparse.Namespace:
@@ -188,6 +215,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--base", default=DEFAULT_BASE)
     parser.add_argument("--bases", type=Path, help="folder for the first versions")
+    parser.add_argument("--results", type=Path, help="file for the measurements")
     return parser.parse_args()
 
 

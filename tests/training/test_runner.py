@@ -91,7 +91,13 @@ def test_an_incremental_batch_trains_on_the_new_and_replays_some_old(
     versions.activate(first, by=None)
     add_labels(project, 40, topics=("shipping", "payment"), seed=7)
     batch = batches.create(
-        project, preset="incremental", overrides={}, by=None, force=True, enqueue=False
+        project,
+        preset="incremental",
+        # The parent itself says which old questions are hardest for it.
+        overrides={"replay": "0.5", "replay_order": "hardest"},
+        by=None,
+        force=True,
+        enqueue=False,
     )
     assert batch.parent == first
     assert batch.base == base
