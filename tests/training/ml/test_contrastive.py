@@ -36,15 +36,16 @@ def test_the_loss_is_the_one_computed_by_hand() -> None:
 
 
 def test_rows_with_several_intents_draw_by_what_they_share() -> None:
-    # a | ab | b | c, with cosines 1 between the first two, else 0. The first row draws
-    # only the second; the second draws the first and the third alike.
+    # a | ab | abc | d, with cosine 1 between the first two, else 0. The first shares
+    # 1/2 of its intents with the second and 1/3 with the third, these two share 2/3.
     features = torch.tensor([[1.0, 0, 0], [1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]])
-    value = contrastive.loss(features, sets("a", "ab", "b", "c"), 1.0)
+    wanted = sets("a", "ab", "abc", "d", of="abcd")
+    value = contrastive.loss(features, wanted, 1.0)
     near, far = -math.log(math.e / (math.e + 2)), -math.log(1 / (math.e + 2))
+    first = (1 / 2 * near + 1 / 3 * far) / (1 / 2 + 1 / 3)
+    second = (1 / 2 * near + 2 / 3 * far) / (1 / 2 + 2 / 3)
     third = math.log(3)  # three others, all at a right angle
-    assert value.item() == pytest.approx(
-        (near + (near + far) / 2 + third) / 3, rel=1e-5
-    )
+    assert value.item() == pytest.approx((first + second + third) / 3, rel=1e-5)
 
 
 def test_a_step_downhill_draws_alike_and_pushes_others() -> None:
