@@ -43,6 +43,7 @@ def page(request: HttpRequest, visit: Visit) -> HttpResponse:
         "adjudications": sum(report.reasons.values()),
         "disputed": waiting[Queue.DISPUTED],
         "suspect": waiting[Queue.SUSPECT],
+        "broken": waiting[Queue.BROKEN],
         "check": check,
         "is_under_way": label_errors.is_under_way(check),
         "min_labels": finding.MIN_LABELS,

@@ -185,13 +185,18 @@ class Standing:
 
     @property
     def disputed(self) -> OpenCount:
-        """Questions on which annotators disagree. One query, shared with `suspect`."""
+        """Questions on which annotators disagree. One query, shared with the next."""
         return self._in_review[Queue.DISPUTED]
 
     @property
     def suspect(self) -> OpenCount:
         """Labels that are likely wrong."""
         return self._in_review[Queue.SUSPECT]
+
+    @property
+    def broken(self) -> OpenCount:
+        """Test questions that a new version got wrong."""
+        return self._in_review[Queue.BROKEN]
 
     @cached_property
     def _waiting(self) -> Any:

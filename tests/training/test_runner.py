@@ -1,6 +1,8 @@
 """A batch from its claim to its verdict, with real training on a tiny base model."""
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from django.conf import settings
 
 from labeling.models import Question
 from registry import artifacts, versions
+from registry.models import Evaluation
 from registry.onnx.session import OnnxClassifier
 from tests.training.makers import add_labels, make_batch, make_trainable
 from training import batches, ownership, runner, stages, workspace
@@ -114,6 +117,8 @@ def test_an_incremental_batch_trains_on_the_new_and_replays_some_old(
     assert {r["code"] for r in second.gate_reasons} >= {"no_loss", "nothing_forgotten"}
     assert done.metrics["active"]["version"] == 1
     assert done.metrics["comparison"]["n"] == done.metrics["active"]["n"] > 24
+    waiting = project.questions.filter(broken_by=second.number)
+    assert waiting.count() == done.metrics["comparison"]["broken"]
 
 
 def test_a_renamed_intent_keeps_what_the_parent_learned(base: str) -> None:
@@ -165,6 +170,30 @@ def test_a_cancelled_run_leaves_nothing_behind(
     assert not project.versions.exists()
     assert not workspace.folder(batch.pk).exists()
     assert not project.questions.exclude(trained_in="").exists()
+
+
+def test_a_cancel_during_the_measurement_is_obeyed(
+    base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_trainable()
+    batch = make_batch(project, base)
+    took: list[float] = []
+
+    def long(*args: object, check: Callable[[], None], **kwargs: object) -> None:
+        batches.cancel(batch, None)
+        started = time.monotonic()
+        try:
+            while time.monotonic() < started + 30:
+                check()
+                time.sleep(0.02)
+        finally:
+            took.append(time.monotonic() - started)
+
+    monkeypatch.setattr("training.floor.train", long)
+    assert run(batch).state == State.CANCELLED
+    assert took[0] < 5
+    assert not project.versions.exists()
+    assert not Evaluation.objects.exists()
 
 
 def test_a_cancel_in_the_last_moment_is_obeyed(
