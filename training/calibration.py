@@ -38,6 +38,9 @@ _HOLD = 2.0
 """What a temperature of e or 1 / e costs, in nats of all rows together: without it, a
 model that is right on every row could never be sure enough."""
 
+_ROWS_AT_ONCE = 256
+"""A second or two on one core."""
+
 _GRID = np.linspace(0.02, 0.98, 97)
 """Thresholds that are tried."""
 
@@ -69,14 +72,24 @@ class Calibration:
 
 
 def of_folder(
-    folder: Path, rows: Sequence[Example], *, multi: bool, fallback: str | None
+    folder: Path,
+    rows: Sequence[Example],
+    *,
+    multi: bool,
+    fallback: str | None,
+    check: Callable[[], None] = lambda: None,
 ) -> Calibration:
     """Calibrates the file that would be served from `folder` on labelled rows.
 
     Args:
         folder: As exported.
         rows: Questions that it was not trained on, with intents as in its labels.json.
-        multi, fallback: See `fit`.
+        multi: See `fit`.
+        fallback: See `fit`.
+        check: Called every second or two; may raise to end it.
+
+    Raises:
+        registry.onnx.session.ArtifactError: The folder holds no classifier.
     """
     model = OnnxClassifier(folder, threads=os.cpu_count() or 1)
     truth = np.zeros((len(rows), len(model.labels)), bool)
@@ -85,7 +98,12 @@ def of_folder(
         for label in row.labels:
             if label in column:
                 truth[number, column[label]] = True
-    logits = model.logits([row.text for row in rows])
+    logits = np.zeros(truth.shape, np.float32)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        check()
+        part = rows[start : start + _ROWS_AT_ONCE]
+        logits[start : start + len(part)] = model.logits([row.text for row in part])
+    check()
     return fit(logits, truth, model.labels, multi=multi, fallback=fallback)
 
 
@@ -99,7 +117,8 @@ def fit(
 ) -> Calibration:
     """Calibrates a model on rows that it was not trained on.
 
-    The report says n; kept (whether the temperature helps); ece_before, ece_after;
+    The report says n; kept (whether the temperature helps); ece_before, ece_after (of
+    each row's likeliest intent; multi-intent: of each intent of each row);
     out_of_scope: {n, f1, auroc, lost, source}, see `out_of_scope.measure`, or None; and
     micro_f1_before, micro_f1_after of multi-intent versions.
 
@@ -348,8 +367,8 @@ def _several(plain: Reading, rows: _Rows, fallback: str | None) -> Calibration:
         report=_report(
             len(rows),
             kept=is_cooled,
-            ece_before=_calibration_error(p_before[before], rows.truth[before]),
-            ece_after=_calibration_error(p_after[after], rows.truth[after]),
+            ece_before=_calibration_error(p_before.ravel(), rows.truth.ravel()),
+            ece_after=_calibration_error(p_after.ravel(), rows.truth.ravel()),
             micro_f1_before=round(micro_before, 4),
             micro_f1_after=round(max(micro_before, micro_after), 4),
         ),

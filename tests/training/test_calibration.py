@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -67,9 +69,11 @@ def test_a_temperature_that_helps_nobody_is_not_kept() -> None:
 
 
 def test_a_model_that_is_always_right_stays_modest() -> None:
-    z = np.where(np.eye(8, dtype=bool)[np.arange(80) % 8], 4.0, 0.0)
+    z = np.where(np.eye(8, dtype=bool)[np.arange(80) % 8], 2.0, 0.0)
     found = calibration.fit(z, z > 0, LABELS, multi=False, fallback=None)
-    assert 0.1 < found.temperature <= 1.0
+    p = found.reading(LABELS, multi=False).probabilities(z)
+    # Surer than it was (0.51), and less sure than 80 right answers in a row could be.
+    assert 0.9 < p.max() < 0.999
 
 
 def test_few_rows_calibrate_nothing() -> None:
@@ -101,6 +105,32 @@ def test_out_of_scope_by_labelled_rows() -> None:
     p = found.reading(WITH_NONE, multi=False).probabilities(new)
     assert out_of_scope.weighted_f1(p.argmax(axis=1) == 7, outside) > 0.9
     assert (p.argmax(axis=1) == meant.argmax(axis=1))[:600].mean() > 0.97
+
+
+def test_no_other_bias_tells_the_labelled_rows_better() -> None:
+    z, truth, outside = with_outside(300, 80)
+    noise = np.random.default_rng(1).normal(0, 2, (380, 1))
+    z[:, :7] += noise  # so that some of them are told wrongly
+    own = np.arange(8) == 7
+    score = out_of_scope.fit(
+        z,
+        truth,
+        own=own,
+        code="none",
+        temperature=1.3,
+        source=out_of_scope.Source.LABELLED,
+    )
+
+    def f1(shift: float) -> float:
+        moved = replace(score, bias=score.bias + shift)
+        reading = Reading(WITH_NONE, False, 1.3, out_of_scope=moved)
+        called = reading.probabilities(z).argmax(axis=1) == 7
+        return out_of_scope.weighted_f1(called, outside)
+
+    best = f1(0.0)
+    assert 0.7 < best < 1.0
+    assert max(f1(shift) for shift in np.linspace(-4, 4, 41)) <= best + 1e-9
+    assert f1(3.0) < best
 
 
 def test_out_of_scope_without_such_rows_costs_one_answer_in_a_hundred() -> None:
@@ -149,11 +179,16 @@ def test_rows_of_an_intent_that_the_version_never_learned_are_out_of_scope() -> 
 def test_a_model_that_tells_by_itself_gets_no_score() -> None:
     chance = np.random.default_rng(5)
     truth = np.eye(8, dtype=bool)[np.arange(400) % 8]
-    # The sum over the intents says nothing here, and who is first says everything.
-    z = np.where(truth, 6.0, 0.0) + chance.normal(0, 30, (400, 1))
+    outside = truth[:, 7]
+    # Out-of-scope rows have more evidence for the others together, and less for each.
+    z = np.where(truth, 0.0, -10.0)
+    z[outside] = 0.0
+    z[:, 7] = np.where(outside, 1.0, -0.5)
+    z += chance.normal(0, 0.1, z.shape)
     found = calibration.fit(z, truth, WITH_NONE, multi=False, fallback="none")
-    reading = found.reading(WITH_NONE, multi=False)
-    assert (reading.probabilities(z).argmax(axis=1) == truth.argmax(axis=1)).all()
+    assert found.out_of_scope is None
+    p = found.reading(WITH_NONE, multi=False).probabilities(z)
+    assert (p.argmax(axis=1) == truth.argmax(axis=1)).all()
 
 
 def test_more_evidence_never_speaks_for_none() -> None:
