@@ -17,8 +17,9 @@ def percent(share: float | None, *, digits: int = 0) -> str:
     """A share from 0 to 1 in the reader's number format; a dash for None."""
     if share is None:
         return "–"
+    shown = round(100 * share, digits)  # number_format cuts off instead of rounding
     # Translators: a percentage, with or without a space as is usual.
-    return _("%(n)s %%") % {"n": number_format(100 * share, digits)}
+    return _("%(n)s %%") % {"n": number_format(shown, digits)}
 
 
 def bar(share: float | None, *, low: float | None = None) -> SafeString:

@@ -6,13 +6,13 @@ from typing import Any
 from labeling.admin import cells
 from training.reports.figures import Metrics
 
-WIDTH, HEIGHT = 400, 292
+WIDTH, HEIGHT = 400, 270
 """Size of the drawing in its own units: about those of a phone's screen."""
 
-LEFT, RIGHT, TOP = 36, 8, 8
+LEFT, RIGHT, TOP = 44, 8, 8
 PLOT = 180
 """Height of the bars' part, from 0 to 100 % right."""
-COUNTS_TOP, COUNTS = 232, 34
+COUNTS_TOP, COUNTS = 214, 34
 """Where the part with the numbers of answers begins, and how high it is."""
 
 
@@ -69,7 +69,6 @@ class Plot:
     top: int = TOP
     bottom: int = TOP + PLOT
     word_y: int = TOP + PLOT + 16
-    title_y: int = TOP + PLOT + 31
     counts_bottom: int = COUNTS_TOP + 12 + COUNTS
 
 

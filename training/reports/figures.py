@@ -61,6 +61,13 @@ def points(difference: float | None, *, digits: int = 1) -> str:
     return f"{sign}{number_format(abs(shown), digits)}"
 
 
+def p_value(p: float) -> str:
+    """A probability as "= 0.031" or "< 0.001"."""
+    if p < 0.001:
+        return f"< {number_format(0.001, 3)}"
+    return f"= {number_format(round(p, 3), 3)}"
+
+
 def beside(metrics: Metrics) -> dict[str, Any]:
     """What stands beside a version's figures, as the pages' templates take it."""
     missing = {

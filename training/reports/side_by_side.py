@@ -12,7 +12,7 @@ from labeling.models import Intent
 from registry.models import Evaluation, Version
 from training import metrics, resampling
 
-PAGE = 25
+PAGE = 10
 """Questions of a list at a time."""
 _KEPT_S = 3600
 

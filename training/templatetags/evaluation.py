@@ -19,6 +19,14 @@ def points(difference: float | None) -> str:
     return figures.points(difference)
 
 
+@register.filter
+def p_value(p: float) -> str:
+    """A probability as "= 0.031" or "< 0.001"."""
+    from training.reports import figures
+
+    return figures.p_value(p)
+
+
 @register.inclusion_tag("training/evaluation_span.html")
 def span(value: float, low: float | None, high: float | None) -> dict[str, Any]:
     """A line from low to high with a dot at the value, from 0 to 100 %."""

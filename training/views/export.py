@@ -49,7 +49,7 @@ class _Zip:
     def __iter__(self) -> Iterator[bytes]:
         pipe = _Pipe()
         # Stored: weights don't get smaller, and packing them would take a minute.
-        with ZipFile(pipe, "w", ZIP_STORED) as archive:  # type: ignore[arg-type]
+        with ZipFile(pipe, "w", ZIP_STORED) as archive:
             for path in sorted(self._folder.rglob("*")):
                 if not path.is_file():
                     continue
@@ -81,6 +81,9 @@ class _Pipe:
 
     def flush(self) -> None:
         """Nothing is held back."""
+
+    def close(self) -> None:
+        """What was written can still be taken."""
 
     def taken(self) -> bytes:
         """What was written since the last time."""
