@@ -7,6 +7,7 @@ from django.utils.translation import gettext as _
 
 from registry import artifacts
 from registry.onnx import session
+from registry.onnx.tokens import TokenizerError
 from training import batches
 from training.bases import BaseModelError
 from training.ml.interface import TrainingError
@@ -17,6 +18,7 @@ EXPECTED = (
     batches.BatchError,
     artifacts.ArtifactError,
     session.ArtifactError,
+    TokenizerError,
 )
 """Errors whose message is such a sentence."""
 

@@ -1,28 +1,51 @@
 """What a batch's row learns of its run: phase, step, time left, points of curves."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from training import ownership
 from training.heartbeat import REPORT_S, Heartbeat
 from training.ml.interface import Progress
+from training.models import TrainingBatch
 
 VALIDATE, TRAIN, EXPORT = "validate", "train", "export"
+
+AFTER_TRAINING_S = {"export": 10.0, "calibrate": 2.0, "evaluate": 10.0}
+"""Seconds of what comes after training, until a batch was measured here; in order."""
+
+
+def usual_seconds(base: str) -> dict[str, float]:
+    """Seconds that each part after training took the last time. One query."""
+    last = (
+        TrainingBatch.objects.filter(state=TrainingBatch.State.SUCCEEDED, base=base)
+        .order_by("-id")
+        .values_list("metrics__seconds", flat=True)
+        .first()
+    )
+    took = last if isinstance(last, dict) else {}
+    return {part: took.get(part, s) for part, s in AFTER_TRAINING_S.items()}
 
 
 class Reporter:
     """Told of every step; obeys a stop at once, writes about once a second."""
 
     def __init__(
-        self, beat: Heartbeat, on_progress: Callable[[Progress], None] | None = None
+        self,
+        beat: Heartbeat,
+        on_progress: Callable[[Progress], None] | None = None,
+        *,
+        after: Mapping[str, float] | None = None,
     ) -> None:
         """
         Args:
             beat: Writes as the batch's owner.
             on_progress: Told each step too, for a progress bar.
+            after: Seconds of each part after training, in order: they belong to the
+                time that is left.
         """
         self._beat, self._on_progress = beat, on_progress
+        self._after = dict(after or {})
         self._written_at = 0.0
         self._phase = ""
         self._macro_f1: float | None = None
@@ -52,13 +75,16 @@ class Reporter:
     def phase(self, name: str) -> None:
         """Begins a part that reports no steps."""
         self._phase = name
-        self._beat.write(phase=name, eta_s=None)
+        self._beat.write(phase=name, eta_s=self._left_from(name))
 
     def _write(self, progress: Progress, *, macro_f1: float | None) -> None:
         self._written_at = time.monotonic()
-        changes: dict[str, Any] = {"phase": progress.phase, "eta_s": progress.eta_s}
+        changes: dict[str, Any] = {"phase": progress.phase}
         if progress.phase != EXPORT:  # its steps are not the training's
             changes |= {"step": progress.step, "total_steps": progress.total_steps}
+            changes["eta_s"] = progress.eta_s
+            if progress.eta_s is not None:
+                changes["eta_s"] += sum(self._after.values())
         self._beat.write(**changes)
         if progress.phase != TRAIN:
             return
@@ -74,6 +100,13 @@ class Reporter:
                 loss=progress.loss,
                 macro_f1=macro_f1,
             )
+
+    def _left_from(self, part: str) -> float | None:
+        """Seconds that this part and those behind it take; None if that is unknown."""
+        parts = list(self._after)
+        if part not in parts:
+            return None
+        return sum(self._after[name] for name in parts[parts.index(part) :])
 
 
 def _part(phase: str) -> str:

@@ -34,7 +34,7 @@ from training import (
 from training.heartbeat import Heartbeat
 from training.ml.interface import Example, ExportReport, FitResult, Progress
 from training.models import TrainingBatch
-from training.reporting import Reporter
+from training.reporting import Reporter, usual_seconds
 
 MODEL_FOLDER = "model"
 CHECKPOINT_FOLDER = "checkpoints"
@@ -75,7 +75,7 @@ class Run:
         self.recipe = batches.stored_recipe(batch)
         self.folder = workspace.folder(batch.pk)
         self.seconds: dict[str, float] = {}
-        self.report = Reporter(beat, on_progress)
+        self.report = Reporter(beat, on_progress, after=usual_seconds(batch.base))
 
     def work(self) -> Result:
         """Trains, exports and measures; registers nothing."""

@@ -18,6 +18,10 @@ from tokenizers import Tokenizer
 _MAX_CHARACTERS_PER_TOKEN = 64
 
 
+class TokenizerError(ValueError):
+    """A tokenizer.json that is damaged; the message is a sentence."""
+
+
 @dataclass(frozen=True)
 class Tokens:
     """Tokenised texts."""
@@ -45,7 +49,7 @@ class TextEncoder:
 
         Raises:
             FileNotFoundError: there is no tokenizer.json.
-            ValueError: it cannot be read.
+            TokenizerError: it cannot be read.
         """
         path = folder / "tokenizer.json"
         if not path.is_file():
@@ -105,7 +109,9 @@ def _open(path: Path) -> _Shared:
             try:
                 shared = _Shared(content)
             except Exception as error:  # tokenizers raises nothing narrower
-                raise ValueError(f"{path.name} cannot be read: {error}") from error
+                raise TokenizerError(
+                    f"{path.name} cannot be read, it is damaged: {error}"
+                ) from error
             _open_ones[digest] = shared
         return shared
 

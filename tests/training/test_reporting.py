@@ -99,3 +99,33 @@ def test_a_report_obeys(beat: Heartbeat) -> None:
     other = reporting.Reporter(Heartbeat(beat.batch_id, beat.fence + 1))
     with pytest.raises(Lost):
         other(progress(1))
+
+
+def test_the_time_left_counts_what_comes_after_training(beat: Heartbeat) -> None:
+    after = {"export": 4.0, "calibrate": 1.0, "evaluate": 3.0}
+    report = reporting.Reporter(beat, after=after)
+    report.phase("prepare")
+    assert row(beat).eta_s is None
+    report(progress(5))
+    assert row(beat).eta_s == 9.0 + 8.0
+    report.phase("export")
+    assert row(beat).eta_s == 8.0
+    report(progress(1, phase="export"))
+    assert row(beat).eta_s == 8.0, "an export says nothing of the rest"
+    report.phase("evaluate")
+    assert row(beat).eta_s == 3.0
+    report.phase("register")
+    assert row(beat).eta_s is None
+
+
+def test_what_comes_after_takes_as_long_as_the_last_time(base: str) -> None:
+    assert reporting.usual_seconds(base) == reporting.AFTER_TRAINING_S
+    batch = make_batch(make_trainable(questions=40), base)
+    TrainingBatch.objects.filter(pk=batch.pk).update(
+        state="succeeded",
+        finished_at=batch.created_at,
+        metrics={"seconds": {"export": 2.5, "evaluate": 0.5, "fit": 99.0}},
+    )
+    usual = reporting.usual_seconds(base)
+    assert list(usual) == ["export", "calibrate", "evaluate"]
+    assert (usual["export"], usual["evaluate"]) == (2.5, 0.5)

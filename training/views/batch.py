@@ -233,13 +233,14 @@ class Value:
 
 def _recipe(batch: TrainingBatch) -> list[tuple[str, list[Value]]]:
     """The recipe as the batch keeps it, by groups. A query for a team's preset."""
+    recipe = batch.recipe if isinstance(batch.recipe, dict) else {}  # a broken one
     try:
         preset = batches.recipe_of(batch.preset).to_dict()
     except batches.InvalidRecipe:  # deleted or renamed since
-        preset = batch.recipe
+        preset = recipe
 
     def value(name: str, knob: explain.Knob) -> Value:
-        given = batch.recipe[name]
+        given = recipe[name]
         is_same = name not in preset or same(given, preset[name])
         return Value(
             name=name,
@@ -253,7 +254,7 @@ def _recipe(batch: TrainingBatch) -> list[tuple[str, list[Value]]]:
     shown = [
         (
             str(group.title),
-            [value(k, knob) for k, knob in group.knobs.items() if k in batch.recipe],
+            [value(k, knob) for k, knob in group.knobs.items() if k in recipe],
         )
         for group in explain.GROUPS.values()
     ]
