@@ -69,9 +69,8 @@ def metrics_of(rows: Sequence[Row], multi: bool) -> dict[str, Any]:
     right = (truth == chosen).all(axis=1)
     precision, recall, f1 = metrics.precision_recall_f1(truth, chosen)
     confidence = np.array([row[3] for row in rows], float)
-    missed, invented = truth & ~chosen, chosen & ~truth
-    table = missed.T.astype(int) @ invented.astype(int)
-    table += np.diag((truth & chosen).sum(axis=0))
+    cells = metrics.confusion_cells(truth, chosen)
+    has_gaps = any(max(a, b) == len(codes) for a, b, _n in cells)
     accuracy = float(right.mean()) if len(rows) else None
     half = 0.02
     result: dict[str, Any] = {
@@ -115,10 +114,8 @@ def metrics_of(rows: Sequence[Row], multi: bool) -> dict[str, Any]:
             for a, b, n in metrics.confused_pairs(truth, chosen, limit=20)
         ],
         "matrix": {
-            "codes": codes,
-            "cells": [
-                [int(a), int(b), int(table[a, b])] for a, b in np.argwhere(table)
-            ],
+            "codes": [*codes, ""] if has_gaps else codes,
+            "cells": [list(cell) for cell in cells],
         },
         "unknown": {},
         "floor": None,
