@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from registry.models import Version
-from training import batches
+from training import batches, explain
 from training.models import Preset
 from training.recipe import PRESETS, Recipe
 
@@ -72,7 +72,7 @@ def _built_on(preset: Preset, recipe: Recipe) -> str:
 def _words(name: str, recipe: Recipe, active: Version | None) -> tuple[str, str]:
     values: dict[str, Any] = {
         "number": active.number if active else 0,
-        "share": f"{100 * recipe.replay:.0f}",
+        "replay": explain.number(recipe.replay),
         "epochs": recipe.epochs,
         "rank": recipe.lora_rank,
     }
@@ -92,8 +92,9 @@ def _words(name: str, recipe: Recipe, active: Version | None) -> tuple[str, str]
             if active
             else _("Go on from the active version"),
             _(
-                "Learns the new labels and repeats old ones, %(share)s %% as many."
-                " Quick; most of the model stays as it is, so that little is forgotten."
+                "Learns the new labels and repeats old ones, %(replay)s for each new"
+                " one. Quick; most of the model stays as it is, so that little is"
+                " forgotten."
             )
             % values,
         )

@@ -65,8 +65,9 @@ def test_the_values_of_another_preset_come_when_it_is_chosen(
     path = f"/train/{project.slug}/recipe/"
     html = page(mia, f"{path}?preset=incremental")
     assert "<html" not in html
-    assert 'name="frozen_layers" value="2/3"' in html
-    assert 'name="encoder_lr" value="0.000005"' in html
+    rate = explain.number(PRESETS["incremental"].encoder_lr)
+    assert f'name="encoder_lr" value="{rate}"' in html
+    assert f'data-preset="{rate}"' in html
     assert 'hx-swap-oob="innerHTML"' in html
     page(mia, f"{path}?preset=best", 404)
 

@@ -1,5 +1,6 @@
 """Admin pages of the team's presets and of the gate's rules: who may do what."""
 
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.makers import make_person, make_project
 from tests.training.forms import filled
 from tests.training.makers import make_batch, make_trainable
 from tests.training.test_pages import as_person, page
+from training import explain
 from training.models import GateRules, Preset
 from training.recipe import PRESETS
 
@@ -65,14 +67,15 @@ def other_manager(project: Project) -> Client:
 
 def test_a_manager_adds_a_preset_from_a_built_in_one(mia: Client) -> None:
     html = page(mia, f"{PRESET_LIST}add/?copy=incremental")
-    assert 'value="0.000005"' in html
-    assert 'value="2/3"' in html
+    for name in ("encoder_lr", "replay", "batch_size"):
+        value = explain.number(getattr(PRESETS["incremental"], name))
+        assert re.search(rf'<input[^>]*value="{value}"[^>]*id="id_{name}"', html), name
     assert '<option value="incremental" selected>' in html
-    asked = form_of_preset(on="incremental", replay="1", freeze_embeddings=None)
+    asked = form_of_preset(on="incremental", replay="9", freeze_embeddings=None)
     answer = mia.post(f"{PRESET_LIST}add/", asked)
     assert answer.status_code == 302, answer.content.decode()[-5000:]
     preset = Preset.objects.get()
-    changed = {"replay": 1.0, "freeze_embeddings": False}
+    changed = {"replay": 9.0, "freeze_embeddings": False}
     assert preset.recipe == {**PRESETS["incremental"].to_dict(), **changed}
     assert (preset.name, preset.built_on) == ("careful", "incremental")
     assert preset.created_by is not None

@@ -105,7 +105,7 @@ GROUPS: dict[str, Group] = {
                 _("Encoder's rate"),
                 _(
                     "How far a step moves the language model. Lower forgets less and"
-                    " learns less; 0.000005 is the careful rate for going on."
+                    " learns less: at 0.000005 new intents hardly are."
                 ),
                 least=0.0,
                 most=BELOW_1,
