@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from labeling.models import Project
 from registry import artifacts
+from registry.onnx import session
 from training import foreign, gate
 from training.foreign.importing import read_map
 from training.ml.interface import TrainingError
@@ -49,6 +50,7 @@ class Command(BaseCommand):
             foreign.ForeignError,
             TrainingError,
             artifacts.ArtifactError,
+            session.ArtifactError,
         ) as error:
             raise CommandError(str(error)) from error
         if options["json"]:
