@@ -340,3 +340,29 @@ def test_five_thousand_rows_of_150_intents_take_seconds() -> None:
     assert measured["intervals"]["accuracy"][0] > 0.93
     assert metrics.CALIBRATION_BINS == 15
     assert EvaluationAnswer.objects.count() == 0
+
+
+@pytest.mark.parametrize("multi", [False, True])
+def test_differences_are_those_of_the_figures(multi: bool) -> None:
+    project = make_project(is_multi_intent=multi)
+    if not multi:
+        make_intent(project, "none", is_fallback=True)
+    labels = ["greet", "order"] if multi else ["greet", "order", "none"]
+    words = {"none": ["weather"]}
+    make_version(project, labels, words=words, strength=9.0, active=True)
+    new = make_version(
+        project, labels, words={"greet": ["order"], **words}, strength=9.0
+    )
+    rows = [Example(f"order {n}", ("order",)) for n in range(4)]
+    rows += [Example("greet me", ("greet",)), Example("hi", ("greet",))]
+    rows.append(Example("weather", () if multi else ("none",)))
+    active = project.versions.get(state="active")
+    was = evaluation.evaluate(active, rows=rows).metrics
+    found = evaluation.evaluate(new, rows=rows).metrics
+    compared = found["compared"]
+    names = ["accuracy", "macro_f1", "in_scope_accuracy"] + ["micro_f1"] * multi
+    for name in names:
+        assert compared[name] == pytest.approx(found[name] - was[name]), name
+        low, high = compared[f"{name}_interval"]
+        assert low <= compared[name] <= high
+    assert compared["accuracy"] != compared["in_scope_accuracy"] or multi
