@@ -13,7 +13,8 @@ from tests.makers import make_key, make_project
 from tests.registry.makers import make_version
 from tests.training.makers import make_batch, make_trainable
 from training import batches, jobs, ownership
-from training.models import TrainingBatch
+from training.models import Preset, TrainingBatch
+from training.recipe import PRESETS
 
 pytestmark = pytest.mark.django_db
 
@@ -71,6 +72,17 @@ def test_a_batch_is_asked_for_and_looked_at(base: str) -> None:
     (listed,) = api.get(BATCHES).json()["results"]
     assert listed["id"] == row.pk
     assert "log" not in listed
+
+
+def test_a_teams_preset_is_trained_by(base: str) -> None:
+    recipe = {**PRESETS["first"].to_dict(), "epochs": 9}
+    Preset.objects.create(name="careful", built_on="first", recipe=recipe)
+    body = {"preset": "careful", "base": base, "with_synthetic": True, "processes": 2}
+    made = Api(make_trainable()).post(BATCHES, body)
+    assert made.status_code == 201, made.content
+    batch = made.json()
+    assert (batch["preset"], batch["recipe"]["epochs"]) == ("careful", 9)
+    assert (batch["with_synthetic"], batch["processes"]) == (True, 2)
 
 
 def test_too_few_labels_say_how_many(base: str) -> None:

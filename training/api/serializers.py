@@ -14,7 +14,8 @@ class BatchRequestSerializer(serializers.Serializer[dict[str, Any]]):
     """A batch that a client asks for."""
 
     preset = serializers.CharField(
-        default="first", help_text=_("One of: %s.") % ", ".join(PRESETS)
+        default="first",
+        help_text=_("One of: %s; or one of the team's own.") % ", ".join(PRESETS),
     )
     overrides = serializers.DictField(
         child=serializers.JSONField(),
@@ -32,6 +33,16 @@ class BatchRequestSerializer(serializers.Serializer[dict[str, Any]]):
         allow_null=True,
         min_value=1,
         help_text=_("Number of a version to go on from."),
+    )
+    with_synthetic = serializers.BooleanField(
+        default=False, help_text=_("Train on the synthetic questions, too.")
+    )
+    processes = serializers.IntegerField(
+        default=None,
+        allow_null=True,
+        min_value=1,
+        max_value=TrainingBatch.MAX_PROCESSES,
+        help_text=_("Training processes, one a GPU; the installation's default."),
     )
     force = serializers.BooleanField(
         default=False, help_text=_("Train with too few new labels.")
@@ -70,6 +81,7 @@ class BatchSerializer(serializers.ModelSerializer[TrainingBatch]):
         fields = [
             *("id", "state", "preset", "recipe", "base", "continues", "dataset"),
             *("phase", "step", "total_steps", "eta_s", "attempts", "error"),
+            *("with_synthetic", "processes", "resources"),
             *("version", "metrics", "seconds"),
             *("created_at", "started_at", "finished_at"),
         ]

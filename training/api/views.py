@@ -74,6 +74,8 @@ class BatchesView(APIView):
                 base=values["base"],
                 parent=parent,
                 by=_person(request),
+                with_synthetic=values["with_synthetic"],
+                processes=values["processes"],
                 force=values["force"],
             )
         except batches.BatchError as error:
