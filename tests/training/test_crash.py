@@ -2,18 +2,21 @@
 
 import contextlib
 import os
+import random
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import django_rq
 import psutil
 import pytest
 
-from tests.training.makers import make_batch, make_trainable
-from training import queueing, stages, workspace
+from labeling.models import Project
+from tests.training.makers import age, make_batch, make_trainable
+from training import batches, queueing, stages, sweeping, workspace
 from training.models import TrainingBatch
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -61,7 +64,7 @@ def trainers(batch: TrainingBatch) -> list[psutil.Process]:
 
 
 def wait_until(
-    batch: TrainingBatch, done: Callable[[], bool], *, timeout_s: float
+    batch: TrainingBatch, done: Callable[[], object], *, timeout_s: float
 ) -> float:
     """Seconds until `done`; on the way there is never more than one trainer."""
     started = time.monotonic()
@@ -107,6 +110,7 @@ def test_a_batch_survives_a_kill_of_its_worker_and_its_job(
     start("rqworker", "training", "default")
     taken_up_s = wait_until(batch, lambda: batch.fence == 2, timeout_s=90)
     print(f"taken up again after {taken_up_s:.0f} s, from step {killed_at_step}")
+    assert taken_up_s < 60
     wait_until(batch, lambda: batch.state != State.RUNNING, timeout_s=240)
     assert (batch.state, batch.error) == (State.SUCCEEDED, "")
     assert batch.metrics["fit"]["resumed_from_step"] > 0
@@ -116,22 +120,124 @@ def test_a_batch_survives_a_kill_of_its_worker_and_its_job(
     assert not workspace.folder(batch.pk).exists()
 
 
-def test_a_killed_training_process_fails_its_batch_with_a_reason(
+def test_a_killed_training_process_is_started_again_at_once(
     base: str, start: Start
 ) -> None:
     batch = slow_batch(base)
     start("rqworker", "training", "default")
     wait_until(batch, lambda: batch.step > 50, timeout_s=120)
     (trainer,) = trainers(batch)
-    trainer.kill()  # as the kernel does when memory runs out
-    wait_until(batch, lambda: batch.state == State.FAILED, timeout_s=30)
-    assert "killed" in batch.error
+    trainer.kill()
+    took_s = wait_until(batch, lambda: batch.fence == 2, timeout_s=60)
+    print(f"taken up again after {took_s:.1f} s by the same worker")
+    assert "process was ended" in batch.log
+    batches.cancel(batch, None)
+    wait_until(batch, lambda: batch.state == State.CANCELLED, timeout_s=30)
     assert not batch.project.versions.exists()
 
 
-def test_a_running_batch_is_cancelled_within_seconds(base: str, start: Start) -> None:
-    from training import batches
+def test_ten_kills_change_nothing(base: str, start: Start) -> None:
+    chance = random.Random(4)
+    project = make_trainable(questions=240)
+    undisturbed = longer_batch(project, base)
+    start("rqworker", "training")
+    wait_until(undisturbed, lambda: undisturbed.version, timeout_s=240)
+    batch = longer_batch(project, base, like=undisturbed)
+    worker = start("rqworker", "training")  # beside the first: either may have it
+    for kill in range(KILLS):
+        wait_until(batch, lambda: len(trainers(batch)) == 1, timeout_s=120)
+        time.sleep(chance.uniform(0.0, 6.0))  # its start is part of it
+        if batch.version:
+            break
+        for trainer in trainers(batch):
+            job = trainer.parent()
+            with_worker = kill in KILLS_OF_ALL and job is not None
+            if with_worker and job.parent() is not None:
+                job.parent().kill()
+                job.kill()
+            trainer.kill()
+            psutil.wait_procs([trainer], timeout=10)
+            if with_worker:
+                # As if the time had passed after which it counts as dead.
+                age(batch, 60)
+                sweeping.sweep()
+                start("rqworker", "training")
+    killed = kill + 1
+    wait_until(batch, lambda: batch.finished_at, timeout_s=240)
+    print(f"killed {killed} times, {batch.fence} runs: {batch.log}")
+    assert (batch.state, batch.error) == (State.SUCCEEDED, "")
+    assert killed == KILLS
+    assert batch.metrics["fit"]["resumed_from_step"] > 0
+    first, second = (
+        one.version.evaluations.get(kind="test") for one in (undisturbed, batch)
+    )
+    assert abs(first.accuracy - second.accuracy) <= 0.005
+    assert first.accuracy > 0.8
+    assert list(project.versions.values_list("number", flat=True)) in ([1, 2], [2, 1])
+    assert not workspace.folder(batch.pk).exists()
+    assert batch.resources["wall_s"] > undisturbed.resources["wall_s"]
+    assert worker.poll() is None or worker.returncode == -signal.SIGKILL
 
+
+KILLS = 10
+KILLS_OF_ALL = (3, 7)
+"""Kills that end the worker and its job, too."""
+
+
+def longer_batch(
+    project: Project, base: str, *, like: TrainingBatch | None = None
+) -> TrainingBatch:
+    """Some seconds of training, with checkpoints on the way."""
+    batch = make_batch(
+        project,
+        base,
+        enqueue=True,
+        epochs=200,
+        early_stopping_patience=0,
+        checkpoint_every_s=0.3,
+        encoder_lr=1e-4,
+    )
+    assert like is None or batch.dataset.label_set == like.dataset.label_set
+    return batch
+
+
+def test_twenty_batches_on_two_workers_run_in_order_and_none_twice(
+    base: str, start: Start
+) -> None:
+    projects = [make_trainable() for _number in range(3)]
+    queued = []
+    for number in range(20):
+        project = projects[(0, 0, 1, 2)[number % 4]]
+        batch = make_batch(project, base, enqueue=True, epochs=1)
+        if number % 4:  # ends as soon as it begins, with a reason
+            TrainingBatch.objects.filter(pk=batch.pk).update(recipe={"epoch": 1})
+        queued.append(batch)
+    for _worker in range(2):
+        start("rqworker", "training")
+    deadline = time.monotonic() + 500
+    most_at_once = 0
+    unfinished = TrainingBatch.objects.filter(finished_at=None)
+    while unfinished.exists():
+        running = TrainingBatch.objects.filter(state=State.RUNNING)
+        of = list(running.values_list("project_id", flat=True))
+        assert len(of) == len(set(of)), "two of one project at once"
+        most_at_once = max(most_at_once, len(of))
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    print(f"at most {most_at_once} batches at once")
+    assert most_at_once == 2
+    for project in projects:
+        done = list(project.batches.order_by("id"))
+        for before, after in pairwise(done):
+            assert before.finished_at <= after.started_at, "not in their order"
+    for number, batch in enumerate(queued):
+        batch.refresh_from_db()
+        assert batch.fence == 1, "it ran twice"
+        assert batch.state == (State.FAILED if number % 4 else State.SUCCEEDED)
+    assert projects[0].versions.count() == 5
+
+
+def test_a_running_batch_is_cancelled_within_seconds(base: str, start: Start) -> None:
     batch = slow_batch(base)
     start("rqworker", "training", "default")
     wait_until(batch, lambda: batch.step > 20, timeout_s=120)

@@ -1,0 +1,108 @@
+"""A cancel is obeyed within seconds wherever a run is, and leaves nothing."""
+
+import os
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.db import connection
+
+from tests.registry.test_artifacts import Elsewhere
+from tests.training.makers import make_batch, make_trainable
+from training import batches, runner, workspace
+from training.models import TrainingBatch
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+OBEYED_S = 5.0
+PHASES = ("train", "validate", "save", "export", "evaluate", "register")
+
+
+class Slow(Elsewhere):
+    """A storage behind a slow line."""
+
+    def _save(self, name: str, content: Any) -> str:
+        time.sleep(0.3)
+        return super()._save(name, content)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_cancel_is_obeyed_in_each_phase(
+    base: str, phase: str, settings: Any, tmp_path: Path
+) -> None:
+    if phase == "register":
+        slow = {"BACKEND": f"{__name__}.Slow", "OPTIONS": {"location": str(tmp_path)}}
+        settings.STORAGES = {**settings.STORAGES, "artifacts": slow}
+    project = make_trainable()
+    batch = make_batch(project, base, epochs=30)
+    asked_at: list[float] = []
+
+    def cancel() -> None:
+        if not asked_at:
+            batches.cancel(batch, None)
+            asked_at.append(time.monotonic())
+
+    def cancel_when_it_is_in_the_phase() -> None:
+        rows = TrainingBatch.objects.filter(pk=batch.pk, phase=phase)
+        while not is_over.wait(0.005) and not asked_at:
+            if rows.exists():
+                cancel()
+        connection.close()
+
+    is_over = threading.Event()
+    watcher = threading.Thread(target=cancel_when_it_is_in_the_phase)
+    watcher.start()
+    done = runner.run(
+        batch.pk,
+        on_progress=lambda progress: cancel() if progress.phase == phase else None,
+    )
+    took_s = time.monotonic() - asked_at[0] if asked_at else -1.0
+    is_over.set()
+    watcher.join()
+    print(f"cancelled in {phase}: {took_s:.2f} s")
+    assert asked_at, f"no {phase} was seen"
+    assert done is not None
+    assert (done.state, done.error, done.version) == ("cancelled", "", None)
+    assert took_s < OBEYED_S
+    assert_nothing_is_left(batch)
+
+
+@pytest.mark.slow
+def test_a_cancel_is_obeyed_while_torch_is_imported(
+    base: str, manage: list[str], process_env: dict[str, str]
+) -> None:
+    batch = make_batch(make_trainable(), base)
+    process = subprocess.Popen(
+        [*manage, "run_batch", str(batch.pk), "--parent", str(os.getpid())],
+        env={**process_env, "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        while batch.phase != "prepare":
+            assert process.poll() is None
+            time.sleep(0.02)
+            batch.refresh_from_db()
+        asked_at = time.monotonic()
+        batches.cancel(batch, None)
+        process.wait(timeout=60)
+        took_s = time.monotonic() - asked_at
+    finally:
+        process.kill()
+        process.wait()
+    print(f"cancelled in prepare: {took_s:.2f} s")
+    batch.refresh_from_db()
+    assert (batch.state, batch.error) == ("cancelled", "")
+    assert took_s < OBEYED_S
+    assert_nothing_is_left(batch)
+
+
+def assert_nothing_is_left(batch: TrainingBatch) -> None:
+    project = batch.project
+    assert not project.versions.exists()
+    assert not workspace.folder(batch.pk).exists()
+    store = Path(django_settings.STORAGES["artifacts"]["OPTIONS"]["location"])
+    assert not [path for path in (store / project.slug).rglob("*") if path.is_file()]
+    assert not project.questions.exclude(trained_in="").exists()
