@@ -41,6 +41,12 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                     request, _("Quality"), "balance", "quality", Role.REVIEWER
                 ),
                 _page(_("Rules"), "rule", "labeling", "keywordrule"),
+                _page(
+                    _("Synthetic questions"),
+                    "auto_fix_high",
+                    "labeling",
+                    "syntheticquestion",
+                ),
                 {
                     **_page(
                         _("Training"), "model_training", "training", "trainingbatch"
