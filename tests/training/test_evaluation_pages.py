@@ -454,6 +454,8 @@ class TestMeasuring:
         assert base(run.evaluation) in html
         assert "every 2s" not in html
         assert "rows.csv" in page(mia, base(run.evaluation))
+        document = json.loads(page(mia, f"{base(run.evaluation)}report.json"))
+        assert set(document["metrics"]) <= set(document["keys"])
         wrong = page(mia, f"{base(run.evaluation)}questions/?show=wrong")
         assert "my stock" in wrong
         assert "bill please" not in wrong

@@ -12,6 +12,7 @@ from django.http import QueryDict
 from django.test import Client
 from django.utils import translation
 
+from labeling.admin import cells
 from labeling.models import Project
 from registry import versions
 from registry.models import Evaluation, Version
@@ -133,7 +134,7 @@ def test_out_of_scope_is_compared_where_there_is_any() -> None:
 
 
 def test_figures_are_written_as_people_write_them() -> None:
-    assert [figures.percent(x) for x in (2 / 3, 1.0, None)] == [
+    assert [cells.percent(x, digits=1) for x in (2 / 3, 1.0, None)] == [
         "66.7 %",
         "100.0 %",
         "–",

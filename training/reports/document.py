@@ -28,12 +28,17 @@ KEYS = {
     "confusion": "[{intent, answered, n}], the commonest mistakes first",
     "matrix": "{codes, cells: [[right, answered, n]]}, indices into codes",
     "unknown": "{code: n}: right intents that the version cannot answer",
-    "floor": "TF-IDF with logistic regression, trained on the version's dataset",
+    "floor": (
+        "TF-IDF with logistic regression, trained on the version's dataset: the same"
+        " figures, and difference: the version's less the floor's, with intervals"
+    ),
+    "floor_missing": "why there is no floor",
     "rules": "the keyword rules without a model: {accuracy, macro_f1, answered}",
     "compared": (
         "against the version that was active: {version, n, fixed, broken, p (McNemar),"
-        " accuracy, macro_f1 (differences) and their intervals, per_intent, forgetting,"
-        " out_of_scope, calibration}"
+        " accuracy, macro_f1, micro_f1, in_scope_accuracy (differences) and their"
+        " intervals, per_intent, forgetting {intents, n, before, after, difference,"
+        " interval, backward_transfer}, out_of_scope, calibration}"
     ),
     "model_file": "the file that answered, which is the one that is served",
 }

@@ -7,8 +7,6 @@ from typing import Any
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from labeling.admin import cells
-
 Metrics = Mapping[str, Any]
 """What `Evaluation.metrics` holds; older evaluations lack the newer keys."""
 
@@ -45,11 +43,6 @@ class Figure:
         if self.change is None or abs(self.change) < 0.0005:
             return ""
         return "good" if (self.change > 0) != self.lower_is_better else "bad"
-
-
-def percent(share: float | None, *, digits: int = 1) -> str:
-    """A share from 0 to 1 as "93.4 %" in the reader's format; a dash for None."""
-    return cells.percent(share, digits=digits)
 
 
 def points(difference: float | None, *, digits: int = 1) -> str:
@@ -167,6 +160,7 @@ def _overall(
 def _out_of_scope(metrics: Metrics) -> list[Figure]:
     own = _part(metrics, "out_of_scope")
     floor = _part(_part(metrics, "floor"), "out_of_scope")
+    rules = _part(_part(metrics, "rules"), "out_of_scope")
     before = _part(_part(metrics, "compared"), "out_of_scope").get("before")
     named = (
         (
@@ -201,6 +195,7 @@ def _out_of_scope(metrics: Metrics) -> list[Figure]:
                 about=about,
                 value=own.get(key),
                 floor=floor.get(key),
+                rules=rules.get(key),
                 active=_number(before, key),
             )
             for key, name, about in named
