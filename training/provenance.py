@@ -10,8 +10,8 @@ from typing import Any
 from django.conf import settings
 
 LIBRARIES = (
-    *("tuneloop", "torch", "transformers", "peft", "tokenizers"),
-    *("onnx", "onnxruntime", "numpy"),
+    *("tuneloop", "torch", "transformers", "peft", "accelerate"),
+    *("tokenizers", "onnx", "onnxruntime", "numpy"),
 )
 
 
