@@ -16,6 +16,7 @@ from tests.registry.makers import make_version
 from tests.training.evaluations import Row, make_evaluation, make_rows
 from training import evaluation as measuring
 from training.models import EvaluationRun
+from training.reports import side_by_side
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -60,14 +61,14 @@ def test_a_cell_leads_to_its_questions_and_a_version_to_the_other(
     open_as: OpenAs, language: str
 ) -> None:
     project = make_project()
-    _before, after = measured(project, FEW, each=30, wrong=0.15)
+    before, after = measured(project, FEW, each=30, wrong=0.15)
     mia = make_person("mia", project)
     home = f"/train/evaluations/{after.pk}/"
     page = open_as(mia, home, locale=language)
     expect(page.locator("html")).to_have_attribute(
         "lang", "en" if language == "en" else "zh-hans"
     )
-    expect(page.locator("svg.tl-plot .tl-plot-bar").first).to_be_visible()
+    expect(page.locator("svg.tl-plot .tl-plot-bar").last).to_be_visible()
     expect(page.locator(".tl-matrix tbody tr")).to_have_count(5)
 
     cell = page.locator(".tl-matrix td.tl-cell-wrong a").first
@@ -81,13 +82,18 @@ def test_a_cell_leads_to_its_questions_and_a_version_to_the_other(
     page.goto(home)
     page.locator(f'a[href="{home}against/"]').click()
     expect(page).to_have_url(re.compile(r"/against/\d+/$"))
-    assert page.locator("#fixed a.tl-answer-text").count() > 0
-    fixed = after.answers.filter(is_right=True).count()
-    more = page.locator("#fixed button[hx-get]")
-    if more.count():
-        more.click()
-        expect(more).to_have_count(0)
-    assert page.locator("#fixed a.tl-answer-text").count() < fixed
+    found = side_by_side.compare(before, after)
+    assert found is not None
+    texts = page.locator("#fixed a.tl-answer-text")
+    expect(texts).to_have_count(side_by_side.PAGE)
+    assert side_by_side.PAGE < found.fixed < 10 * side_by_side.PAGE
+    for shown in range(
+        2 * side_by_side.PAGE, found.fixed + side_by_side.PAGE, side_by_side.PAGE
+    ):
+        page.locator("#fixed button[hx-get]").click()
+        expect(texts).to_have_count(min(shown, found.fixed))
+    expect(page.locator("#fixed button[hx-get]")).to_have_count(0)
+    assert len(set(texts.all_inner_texts())) == found.fixed
 
 
 def test_of_many_intents_those_that_matter_are_found(open_as: OpenAs) -> None:
