@@ -173,6 +173,33 @@ def test_a_failed_batch_says_why_and_can_be_run_again(
     assert (batch.state, batch.attempts) == (State.QUEUED, 2)
 
 
+def test_a_batch_says_what_it_used_and_gives_its_whole_log(
+    project: Project, mia: Client, base: str
+) -> None:
+    batch = make_batch(project, base)
+    assert ownership.claim(batch.pk)
+    for n in range(50):
+        ownership.note(batch.pk, f"line {n} <of> the log")
+    used = {"device": "cpu", "wall_s": 180.0, "cpu_s": 340.0, "peak_memory_mb": 1834.0}
+    TrainingBatch.objects.filter(pk=batch.pk).update(resources=used)
+    path = f"/train/batches/{batch.pk}/"
+    html = page(mia, path)
+    for words in ("1.8 GB", "6 min", "All 50 lines", "line 49 &lt;of&gt;"):
+        assert words in html, words
+    assert "line 9 &lt;of&gt;" not in html
+    assert "GPU memory" not in html
+    log = mia.get(f"{path}log/")
+    assert log["Content-Type"] == "text/plain; charset=utf-8"
+    assert log["X-Content-Type-Options"] == "nosniff"
+    assert log.content.decode().count("<of>") == 50
+    page(as_person(make_person("rex", project)), f"{path}log/", 403)
+    # What a dying process wrote stands below the reason; both lead on.
+    assert ownership.fail(batch.pk, 1, error="It was killed.\nlast words")
+    html = page(mia, path)
+    assert '<pre class="tl-pre">last words</pre>' in html
+    assert f"/train/{project.slug}/?like={batch.pk}" in html
+
+
 def test_a_batch_is_cancelled_by_its_button(
     project: Project, mia: Client, base: str
 ) -> None:
