@@ -95,8 +95,8 @@ def fill(
         ValidationError: A template can't be filled, there is none, or too much is asked
             for; the message names it.
 
-    Cost: seven statements, two of them streams of the project's texts: 2 s with 100,000
-    questions, 3 s more for 10,000 new texts. Two at once in a project take turns.
+    Cost: seven statements, two of them streams of the project's texts, each
+    compared (`nearness.taken`). Two at once in a project take turns.
     """
     with transaction.atomic():
         keeping.take_turn(project.pk)

@@ -116,7 +116,8 @@ def taken(project_id: int, texts: Sequence[str]) -> set[int]:
     Its questions of every split count, test and validation questions from
     `NEAR_HELD_OUT` on, and its synthetic questions.
 
-    Cost: two queries, streamed; about 2 s for 100,000 questions.
+    Cost: two queries, streamed; up to 1.7 ms of CPU a question for 3,000 texts where all
+    are built of the same syllables, less where they are not.
 
     Args:
         project_id: The project.
@@ -144,7 +145,7 @@ def near_held_out(project_id: int) -> list[int]:
 
     None was when it was made: the question came later.
 
-    Cost: two queries, streamed; about a second for 10,000 of either.
+    Cost: two queries, streamed; CPU as for `taken`.
     """
     rows = SyntheticQuestion.objects.filter(project=project_id, is_used=True)
     made = list(rows.order_by().values_list("pk", "text"))

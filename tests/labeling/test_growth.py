@@ -219,20 +219,21 @@ class TestFill:
         assert filled.left_out["taken"] > 0
         assert "bring duck to my flat" not in map(normalise, texts(project))
 
-    @pytest.mark.parametrize("split", ["validation", "test"])
-    def test_no_near_copy_of_a_question_that_measures(
-        self, project: Project, split: str
+    @pytest.mark.parametrize(
+        ("split", "is_made"), [("train", True), ("validation", False), ("test", False)]
+    )
+    def test_what_measures_is_kept_further_away(
+        self, project: Project, split: str, is_made: bool
     ) -> None:
-        asked = "bring me green curry to baker street"
+        asked = "could you bring green curry to baker street"
+        near = "bring green curry to Baker Street"
+        likeness = nearness.likeness(nearness.grams(asked), nearness.grams(near))
+        assert nearness.NEAR_HELD_OUT < likeness < nearness.NEAR
         make_question(project, asked, split=split)
         growth.fill(project, per_intent=90, by=None)
         made = texts(project)
         assert len(made) > 20
-        nearest = max(
-            nearness.likeness(nearness.grams(asked), nearness.grams(text))
-            for text in made
-        )
-        assert nearest < nearness.NEAR_HELD_OUT
+        assert (near in made) == is_made
 
     def test_none_of_the_made_are_near_each_other(self, project: Project) -> None:
         growth.fill(project, per_intent=40, by=None)
