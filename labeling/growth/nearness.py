@@ -116,8 +116,8 @@ def taken(project_id: int, texts: Sequence[str]) -> set[int]:
     Its questions of every split count, test and validation questions from
     `NEAR_HELD_OUT` on, and its synthetic questions.
 
-    Cost: two queries, streamed; up to 1.7 ms of CPU a question for 3,000 texts where all
-    are built of the same syllables, less where they are not.
+    Cost: two queries, streamed; up to 1.7 ms of CPU a question for 3,000 texts where
+    all are built of the same syllables, less where they are not.
 
     Args:
         project_id: The project.
