@@ -38,8 +38,6 @@ _NO_MEMORY = (
 
 def explain(error: BaseException) -> str:
     """What went wrong, as a sentence that a manager understands."""
-    if isinstance(error, EXPECTED):
-        return str(error)
     chain = list(_chain(error))
     if any(_is_os_error(e, _DISK_FULL) for e in chain):
         return _(
@@ -56,6 +54,9 @@ def explain(error: BaseException) -> str:
             "Not enough memory: use a smaller batch size, a shorter maximum length or"
             " a smaller base model."
         )
+    # Behind the others: "the model cannot be loaded" may be for lack of memory.
+    if isinstance(error, EXPECTED):
+        return str(error)
     first = (str(error).strip().splitlines() or [""])[0]
     return _("Unexpected error, see the log: %(name)s: %(message)s") % {
         "name": type(error).__name__,
