@@ -6,136 +6,306 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('labeling', '0012_disjoint_graphs'),
+        ("labeling", "0012_disjoint_graphs"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Slot',
+            name="Slot",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(allow_unicode=True, help_text='Stands in templates in braces: {name}.', max_length=40, verbose_name='name')),
-                ('values', models.TextField(help_text='One a line.', verbose_name='values')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "name",
+                    models.SlugField(
+                        allow_unicode=True,
+                        help_text="Stands in templates in braces: {name}.",
+                        max_length=40,
+                        verbose_name="name",
+                    ),
+                ),
+                (
+                    "values",
+                    models.TextField(help_text="One a line.", verbose_name="values"),
+                ),
             ],
             options={
-                'verbose_name': 'slot',
-                'verbose_name_plural': 'slots',
-                'ordering': ['name'],
+                "verbose_name": "slot",
+                "verbose_name_plural": "slots",
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='SyntheticQuestion',
+            name="SyntheticQuestion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('text', models.TextField(verbose_name='text')),
-                ('text_hash', models.CharField(max_length=64, verbose_name='hash')),
-                ('origin', models.CharField(choices=[('template', 'Template'), ('paraphrase', 'Paraphrase by a language model')], max_length=12, verbose_name='origin')),
-                ('is_used', models.BooleanField(default=True, help_text='Taken into datasets that ask for these.', verbose_name='used')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("text", models.TextField(verbose_name="text")),
+                ("text_hash", models.CharField(max_length=64, verbose_name="hash")),
+                (
+                    "origin",
+                    models.CharField(
+                        choices=[
+                            ("template", "Template"),
+                            ("paraphrase", "Paraphrase by a language model"),
+                        ],
+                        max_length=12,
+                        verbose_name="origin",
+                    ),
+                ),
+                (
+                    "is_used",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Taken into datasets that ask for these.",
+                        verbose_name="used",
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(auto_now_add=True, verbose_name="created"),
+                ),
             ],
             options={
-                'verbose_name': 'synthetic question',
-                'verbose_name_plural': 'synthetic questions',
-                'ordering': ['-id'],
+                "verbose_name": "synthetic question",
+                "verbose_name_plural": "synthetic questions",
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Template',
+            name="Template",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('text', models.CharField(help_text='A question with slots in braces, such as: order {count} {dish}.', max_length=500, verbose_name='template')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "text",
+                    models.CharField(
+                        help_text="A question with slots in braces, such as: order {count} {dish}.",
+                        max_length=500,
+                        verbose_name="template",
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(auto_now_add=True, verbose_name="created"),
+                ),
             ],
             options={
-                'verbose_name': 'template',
-                'verbose_name_plural': 'templates',
-                'ordering': ['intent', 'id'],
+                "verbose_name": "template",
+                "verbose_name_plural": "templates",
+                "ordering": ["intent", "id"],
             },
         ),
         migrations.AddField(
-            model_name='question',
-            name='broken_by',
-            field=models.PositiveIntegerField(blank=True, help_text='Number of the version that answered this test question wrongly where the active one was right; empty if there is none, or a reviewer looked.', null=True, verbose_name='broken by'),
+            model_name="question",
+            name="broken_by",
+            field=models.PositiveIntegerField(
+                blank=True,
+                help_text="Number of the version that answered this test question wrongly where the active one was right; empty if there is none, or a reviewer looked.",
+                null=True,
+                verbose_name="broken by",
+            ),
         ),
         migrations.AlterField(
-            model_name='annotation',
-            name='queue',
-            field=models.CharField(blank=True, choices=[('priority', 'Priority'), ('unsure', 'Low confidence'), ('newest', 'Newest'), ('pair', 'A or B?'), ('intent', 'One intent'), ('conflict', 'Rules against model'), ('audit', 'Random audit'), ('disputed', 'Disputed'), ('suspect', 'Likely label errors'), ('broken', 'Broken by a version')], db_default='', default='', max_length=10, verbose_name='queue'),
+            model_name="annotation",
+            name="queue",
+            field=models.CharField(
+                blank=True,
+                choices=[
+                    ("priority", "Priority"),
+                    ("unsure", "Low confidence"),
+                    ("newest", "Newest"),
+                    ("pair", "A or B?"),
+                    ("intent", "One intent"),
+                    ("conflict", "Rules against model"),
+                    ("audit", "Random audit"),
+                    ("disputed", "Disputed"),
+                    ("suspect", "Likely label errors"),
+                    ("broken", "Broken by a version"),
+                ],
+                db_default="",
+                default="",
+                max_length=10,
+                verbose_name="queue",
+            ),
         ),
         migrations.AlterField(
-            model_name='datasetitem',
-            name='question',
-            field=models.ForeignKey(help_text='Empty for a synthetic one.', null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='dataset_items', to='labeling.question', verbose_name='question'),
+            model_name="datasetitem",
+            name="question",
+            field=models.ForeignKey(
+                help_text="Empty for a synthetic one.",
+                null=True,
+                on_delete=django.db.models.deletion.RESTRICT,
+                related_name="dataset_items",
+                to="labeling.question",
+                verbose_name="question",
+            ),
         ),
         migrations.AlterField(
-            model_name='lease',
-            name='queue',
-            field=models.CharField(choices=[('priority', 'Priority'), ('unsure', 'Low confidence'), ('newest', 'Newest'), ('pair', 'A or B?'), ('intent', 'One intent'), ('conflict', 'Rules against model'), ('audit', 'Random audit'), ('disputed', 'Disputed'), ('suspect', 'Likely label errors'), ('broken', 'Broken by a version')], db_default='priority', default='priority', max_length=10, verbose_name='queue'),
+            model_name="lease",
+            name="queue",
+            field=models.CharField(
+                choices=[
+                    ("priority", "Priority"),
+                    ("unsure", "Low confidence"),
+                    ("newest", "Newest"),
+                    ("pair", "A or B?"),
+                    ("intent", "One intent"),
+                    ("conflict", "Rules against model"),
+                    ("audit", "Random audit"),
+                    ("disputed", "Disputed"),
+                    ("suspect", "Likely label errors"),
+                    ("broken", "Broken by a version"),
+                ],
+                db_default="priority",
+                default="priority",
+                max_length=10,
+                verbose_name="queue",
+            ),
         ),
         migrations.AddIndex(
-            model_name='question',
-            index=models.Index(condition=models.Q(('broken_by__isnull', False), ('state', 'labelled')), fields=['project', '-broken_by', 'id'], name='question_broken'),
+            model_name="question",
+            index=models.Index(
+                condition=models.Q(("broken_by__isnull", False), ("state", "labelled")),
+                fields=["project", "-broken_by", "id"],
+                name="question_broken",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='datasetitem',
-            constraint=models.CheckConstraint(condition=models.Q(('question__isnull', False), ('split', 'train'), _connector='OR'), name='dataset_item_synthetic_only_trains'),
+            model_name="datasetitem",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("question__isnull", False), ("split", "train"), _connector="OR"
+                ),
+                name="dataset_item_synthetic_only_trains",
+            ),
         ),
         migrations.AddField(
-            model_name='slot',
-            name='project',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='slots', to='labeling.project', verbose_name='project'),
+            model_name="slot",
+            name="project",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="slots",
+                to="labeling.project",
+                verbose_name="project",
+            ),
         ),
         migrations.AddField(
-            model_name='syntheticquestion',
-            name='intent',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='synthetic_questions', to='labeling.intent', verbose_name='intent'),
+            model_name="syntheticquestion",
+            name="intent",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="synthetic_questions",
+                to="labeling.intent",
+                verbose_name="intent",
+            ),
         ),
         migrations.AddField(
-            model_name='syntheticquestion',
-            name='project',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='synthetic_questions', to='labeling.project', verbose_name='project'),
+            model_name="syntheticquestion",
+            name="project",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="synthetic_questions",
+                to="labeling.project",
+                verbose_name="project",
+            ),
         ),
         migrations.AddField(
-            model_name='syntheticquestion',
-            name='source',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='labeling.question', verbose_name='paraphrase of'),
+            model_name="syntheticquestion",
+            name="source",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="labeling.question",
+                verbose_name="paraphrase of",
+            ),
         ),
         migrations.AddField(
-            model_name='template',
-            name='created_by',
-            field=models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='by'),
+            model_name="template",
+            name="created_by",
+            field=models.ForeignKey(
+                editable=False,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+                verbose_name="by",
+            ),
         ),
         migrations.AddField(
-            model_name='template',
-            name='intent',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='templates', to='labeling.intent', verbose_name='intent'),
+            model_name="template",
+            name="intent",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="templates",
+                to="labeling.intent",
+                verbose_name="intent",
+            ),
         ),
         migrations.AddField(
-            model_name='syntheticquestion',
-            name='template',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='made', to='labeling.template', verbose_name='template'),
+            model_name="syntheticquestion",
+            name="template",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="made",
+                to="labeling.template",
+                verbose_name="template",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='slot',
-            constraint=models.UniqueConstraint(fields=('project', 'name'), name='slot_name_unique_in_project'),
+            model_name="slot",
+            constraint=models.UniqueConstraint(
+                fields=("project", "name"), name="slot_name_unique_in_project"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='template',
-            constraint=models.UniqueConstraint(fields=('intent', 'text'), name='template_once_an_intent'),
+            model_name="template",
+            constraint=models.UniqueConstraint(
+                fields=("intent", "text"), name="template_once_an_intent"
+            ),
         ),
         migrations.AddIndex(
-            model_name='syntheticquestion',
-            index=models.Index(fields=['project', 'intent', 'id'], name='synthetic_intent'),
+            model_name="syntheticquestion",
+            index=models.Index(
+                fields=["project", "intent", "id"], name="synthetic_intent"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='syntheticquestion',
-            constraint=models.UniqueConstraint(fields=('project', 'text_hash'), name='synthetic_text_unique_in_project'),
+            model_name="syntheticquestion",
+            constraint=models.UniqueConstraint(
+                fields=("project", "text_hash"), name="synthetic_text_unique_in_project"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='syntheticquestion',
-            constraint=models.CheckConstraint(condition=models.Q(('origin__in', ['template', 'paraphrase'])), name='synthetic_origin_known'),
+            model_name="syntheticquestion",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("origin__in", ["template", "paraphrase"])),
+                name="synthetic_origin_known",
+            ),
         ),
     ]

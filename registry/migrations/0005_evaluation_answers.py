@@ -5,41 +5,99 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('labeling', '0013_growth'),
-        ('registry', '0004_refresh'),
+        ("labeling", "0013_growth"),
+        ("registry", "0004_refresh"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='version',
-            name='out_of_scope',
-            field=models.JSONField(blank=True, default=dict, help_text='How the logits say that a question is out of scope: {code, energy, margin, bias}; empty where the version has no such score.', verbose_name='out of scope'),
+            model_name="version",
+            name="out_of_scope",
+            field=models.JSONField(
+                blank=True,
+                default=dict,
+                help_text="How the logits say that a question is out of scope: {code, energy, margin, bias}; empty where the version has no such score.",
+                verbose_name="out of scope",
+            ),
         ),
         migrations.AlterField(
-            model_name='evaluation',
-            name='kind',
-            field=models.CharField(choices=[('test', 'Test questions'), ('file', 'File'), ('audit', 'Blind audit share')], max_length=8, verbose_name='measured on'),
+            model_name="evaluation",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("test", "Test questions"),
+                    ("file", "File"),
+                    ("audit", "Blind audit share"),
+                ],
+                max_length=8,
+                verbose_name="measured on",
+            ),
         ),
         migrations.CreateModel(
-            name='EvaluationAnswer',
+            name="EvaluationAnswer",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('row', models.PositiveIntegerField(help_text='From 0, as measured.', verbose_name='row')),
-                ('text', models.TextField(verbose_name='text')),
-                ('wanted', models.JSONField(help_text='Intent codes, sorted.', verbose_name='right intents')),
-                ('given', models.JSONField(help_text='Intent codes, sorted.', verbose_name='answered')),
-                ('confidence', models.FloatField(verbose_name='confidence')),
-                ('is_right', models.BooleanField(verbose_name='right')),
-                ('evaluation', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='answers', to='registry.evaluation', verbose_name='evaluation')),
-                ('question', models.ForeignKey(help_text='Empty for rows of a file.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='labeling.question', verbose_name='question')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "row",
+                    models.PositiveIntegerField(
+                        help_text="From 0, as measured.", verbose_name="row"
+                    ),
+                ),
+                ("text", models.TextField(verbose_name="text")),
+                (
+                    "wanted",
+                    models.JSONField(
+                        help_text="Intent codes, sorted.", verbose_name="right intents"
+                    ),
+                ),
+                (
+                    "given",
+                    models.JSONField(
+                        help_text="Intent codes, sorted.", verbose_name="answered"
+                    ),
+                ),
+                ("confidence", models.FloatField(verbose_name="confidence")),
+                ("is_right", models.BooleanField(verbose_name="right")),
+                (
+                    "evaluation",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="answers",
+                        to="registry.evaluation",
+                        verbose_name="evaluation",
+                    ),
+                ),
+                (
+                    "question",
+                    models.ForeignKey(
+                        help_text="Empty for rows of a file.",
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="labeling.question",
+                        verbose_name="question",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'answer of an evaluation',
-                'verbose_name_plural': 'answers of evaluations',
-                'ordering': ['row'],
-                'constraints': [models.UniqueConstraint(fields=('evaluation', 'row'), name='evaluation_answer_once')],
+                "verbose_name": "answer of an evaluation",
+                "verbose_name_plural": "answers of evaluations",
+                "ordering": ["row"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("evaluation", "row"), name="evaluation_answer_once"
+                    )
+                ],
             },
         ),
     ]

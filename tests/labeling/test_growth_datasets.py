@@ -202,4 +202,3 @@ class TestTheDatabaseRefuses:
         make_synthetic(pay, "when do you transfer wages")
         with pytest.raises(IntegrityError), transaction.atomic():
             make_synthetic(pay, "When do you transfer wages?")
-

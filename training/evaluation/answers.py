@@ -88,10 +88,15 @@ def read(
     reading: Reading,
     file_name: str,
 ) -> Answers:
-    """What logits (N, C) answer."""
+    """What logits (N, C) answer.
+
+    Without a fallback intent no question is out of scope, so the best guess is what is
+    measured, however unsure. Serving gives no intent at all there, and says so.
+    """
     columns = reading.under(scope.current)
     p = columns.join(reading.probabilities(logits))  # (N, today's codes)
-    chosen = columns.choose(p, accept=scope.accept_threshold, fallback=scope.fallback)
+    accept = scope.accept_threshold if scope.fallback is not None else 0.0
+    chosen = columns.choose(p, accept=accept, fallback=scope.fallback)
     best = p.max(axis=1, initial=0.0)
     given: list[list[tuple[str, float]]] = [[] for _row in p]
     for n, c in np.argwhere(chosen):

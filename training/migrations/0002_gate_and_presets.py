@@ -7,80 +7,261 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('labeling', '0013_growth'),
-        ('registry', '0005_evaluation_answers'),
-        ('training', '0001_initial'),
+        ("labeling", "0013_growth"),
+        ("registry", "0005_evaluation_answers"),
+        ("training", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='GateRules',
+            name="GateRules",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('min_test_questions', models.PositiveIntegerField(default=20, help_text='Fewer say nothing: one mistake more or less would be 5 points.', verbose_name='test questions at least')),
-                ('beats_floor', models.BooleanField(default=True, help_text='Right more often than word counts with logistic regression, trained on the same dataset, and than always answering the commonest intent.', verbose_name='must beat the floor')),
-                ('max_macro_f1_loss', models.FloatField(default=0.0, help_text='Against the active version, beyond what chance explains.', validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='macro-F1 that may be lost')),
-                ('max_intent_loss', models.FloatField(blank=True, default=0.1, help_text='Of an intent with enough test questions, if it is no accident.', null=True, validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='recall that an intent may lose')),
-                ('max_forgetting', models.FloatField(blank=True, default=0.01, help_text='All intents that the active version knew, together.', null=True, validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='accuracy that old intents may lose')),
-                ('max_calibration_loss', models.FloatField(blank=True, default=0.02, null=True, validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='calibration error that may be added')),
-                ('max_out_of_scope_loss', models.FloatField(blank=True, default=0.02, null=True, validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='out-of-scope F1 that may be lost')),
-                ('min_agreement', models.FloatField(default=0.98, help_text='Share of questions on which it answers like the exact model.', validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)], verbose_name='agreement of the int8 model')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "min_test_questions",
+                    models.PositiveIntegerField(
+                        default=20,
+                        help_text="Fewer say nothing: one mistake more or less would be 5 points.",
+                        verbose_name="test questions at least",
+                    ),
+                ),
+                (
+                    "beats_floor",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Right more often than word counts with logistic regression, trained on the same dataset, and than always answering the commonest intent.",
+                        verbose_name="must beat the floor",
+                    ),
+                ),
+                (
+                    "max_macro_f1_loss",
+                    models.FloatField(
+                        default=0.0,
+                        help_text="Against the active version, beyond what chance explains.",
+                        validators=[
+                            django.core.validators.MinValueValidator(0.0),
+                            django.core.validators.MaxValueValidator(1.0),
+                        ],
+                        verbose_name="macro-F1 that may be lost",
+                    ),
+                ),
+                (
+                    "max_intent_loss",
+                    models.FloatField(
+                        blank=True,
+                        default=0.1,
+                        help_text="Of an intent with enough test questions, if it is no accident.",
+                        null=True,
+                        validators=[
+                            django.core.validators.MinValueValidator(0.0),
+                            django.core.validators.MaxValueValidator(1.0),
+                        ],
+                        verbose_name="recall that an intent may lose",
+                    ),
+                ),
+                (
+                    "max_forgetting",
+                    models.FloatField(
+                        blank=True,
+                        default=0.01,
+                        help_text="All intents that the active version knew, together.",
+                        null=True,
+                        validators=[
+                            django.core.validators.MinValueValidator(0.0),
+                            django.core.validators.MaxValueValidator(1.0),
+                        ],
+                        verbose_name="accuracy that old intents may lose",
+                    ),
+                ),
+                (
+                    "max_calibration_loss",
+                    models.FloatField(
+                        blank=True,
+                        default=0.02,
+                        null=True,
+                        validators=[
+                            django.core.validators.MinValueValidator(0.0),
+                            django.core.validators.MaxValueValidator(1.0),
+                        ],
+                        verbose_name="calibration error that may be added",
+                    ),
+                ),
+                (
+                    "max_out_of_scope_loss",
+                    models.FloatField(
+                        blank=True,
+                        default=0.02,
+                        null=True,
+                        validators=[
+                            django.core.validators.MinValueValidator(0.0),
+                            django.core.validators.MaxValueValidator(1.0),
+                        ],
+                        verbose_name="out-of-scope F1 that may be lost",
+                    ),
+                ),
+                (
+                    "min_agreement",
+                    models.FloatField(
+                        default=0.98,
+                        help_text="Share of questions on which it answers like the exact model.",
+                        validators=[
+                            django.core.validators.MinValueValidator(0.0),
+                            django.core.validators.MaxValueValidator(1.0),
+                        ],
+                        verbose_name="agreement of the int8 model",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'rules of the gate',
-                'verbose_name_plural': 'rules of the gate',
+                "verbose_name": "rules of the gate",
+                "verbose_name_plural": "rules of the gate",
             },
         ),
         migrations.CreateModel(
-            name='Preset',
+            name="Preset",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(max_length=40, unique=True, validators=[django.core.validators.RegexValidator('^[a-z]', 'Begins with a small letter.')], verbose_name='name')),
-                ('built_on', models.CharField(help_text='The built-in preset whose way of training it takes.', max_length=40, verbose_name='built on')),
-                ('description', models.TextField(blank=True, default='', verbose_name='description')),
-                ('recipe', models.JSONField(verbose_name='recipe')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                (
+                    "name",
+                    models.SlugField(
+                        max_length=40,
+                        unique=True,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[a-z]", "Begins with a small letter."
+                            )
+                        ],
+                        verbose_name="name",
+                    ),
+                ),
+                (
+                    "built_on",
+                    models.CharField(
+                        help_text="The built-in preset whose way of training it takes.",
+                        max_length=40,
+                        verbose_name="built on",
+                    ),
+                ),
+                (
+                    "description",
+                    models.TextField(
+                        blank=True, default="", verbose_name="description"
+                    ),
+                ),
+                ("recipe", models.JSONField(verbose_name="recipe")),
+                (
+                    "created_at",
+                    models.DateTimeField(auto_now_add=True, verbose_name="created"),
+                ),
             ],
             options={
-                'verbose_name': 'preset',
-                'verbose_name_plural': 'presets',
-                'ordering': ['name'],
+                "verbose_name": "preset",
+                "verbose_name_plural": "presets",
+                "ordering": ["name"],
             },
         ),
         migrations.AddField(
-            model_name='trainingbatch',
-            name='processes',
-            field=models.PositiveSmallIntegerField(default=1, help_text="Training processes on the worker's machine, one a GPU; they share each step's rows.", verbose_name='processes'),
+            model_name="trainingbatch",
+            name="processes",
+            field=models.PositiveSmallIntegerField(
+                default=1,
+                help_text="Training processes on the worker's machine, one a GPU; they share each step's rows.",
+                verbose_name="processes",
+            ),
         ),
         migrations.AddField(
-            model_name='trainingbatch',
-            name='resources',
-            field=models.JSONField(default=dict, help_text='{device, cpu_s, wall_s, peak_memory_mb, gpu_peak_memory_mb, processes}, of all attempts together.', verbose_name='resources used'),
+            model_name="trainingbatch",
+            name="resources",
+            field=models.JSONField(
+                default=dict,
+                help_text="{device, cpu_s, wall_s, peak_memory_mb, gpu_peak_memory_mb, processes}, of all attempts together.",
+                verbose_name="resources used",
+            ),
         ),
         migrations.AddField(
-            model_name='trainingbatch',
-            name='with_synthetic',
-            field=models.BooleanField(default=False, help_text="Trains on the project's synthetic questions, too.", verbose_name='with synthetic questions'),
+            model_name="trainingbatch",
+            name="with_synthetic",
+            field=models.BooleanField(
+                default=False,
+                help_text="Trains on the project's synthetic questions, too.",
+                verbose_name="with synthetic questions",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='trainingbatch',
-            constraint=models.CheckConstraint(condition=models.Q(('processes__range', (1, 64))), name='batch_processes_1_to_64'),
+            model_name="trainingbatch",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("processes__range", (1, 64))),
+                name="batch_processes_1_to_64",
+            ),
         ),
         migrations.AddField(
-            model_name='gaterules',
-            name='project',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='gate_rules', to='labeling.project', verbose_name='project'),
+            model_name="gaterules",
+            name="project",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="gate_rules",
+                to="labeling.project",
+                verbose_name="project",
+            ),
         ),
         migrations.AddField(
-            model_name='preset',
-            name='created_by',
-            field=models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='by'),
+            model_name="preset",
+            name="created_by",
+            field=models.ForeignKey(
+                editable=False,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+                verbose_name="by",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='gaterules',
-            constraint=models.CheckConstraint(condition=models.Q(('max_macro_f1_loss__range', (0, 1)), ('min_agreement__range', (0, 1)), models.Q(('max_intent_loss', None), ('max_intent_loss__range', (0, 1)), _connector='OR'), models.Q(('max_forgetting', None), ('max_forgetting__range', (0, 1)), _connector='OR'), models.Q(('max_calibration_loss', None), ('max_calibration_loss__range', (0, 1)), _connector='OR'), models.Q(('max_out_of_scope_loss', None), ('max_out_of_scope_loss__range', (0, 1)), _connector='OR')), name='gate_rules_between_0_and_1'),
+            model_name="gaterules",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("max_macro_f1_loss__range", (0, 1)),
+                    ("min_agreement__range", (0, 1)),
+                    models.Q(
+                        ("max_intent_loss", None),
+                        ("max_intent_loss__range", (0, 1)),
+                        _connector="OR",
+                    ),
+                    models.Q(
+                        ("max_forgetting", None),
+                        ("max_forgetting__range", (0, 1)),
+                        _connector="OR",
+                    ),
+                    models.Q(
+                        ("max_calibration_loss", None),
+                        ("max_calibration_loss__range", (0, 1)),
+                        _connector="OR",
+                    ),
+                    models.Q(
+                        ("max_out_of_scope_loss", None),
+                        ("max_out_of_scope_loss__range", (0, 1)),
+                        _connector="OR",
+                    ),
+                ),
+                name="gate_rules_between_0_and_1",
+            ),
         ),
     ]
