@@ -12,8 +12,8 @@ from labeling import bulk, highlight, similar
 from labeling.labelset import LabelSet
 from labeling.models import Annotation, GoldLabel, Intent, Project, Question
 from labeling.queue import Claimed
+from labeling.queue.sources import REVIEW
 from labeling.suggestions import Suggestion, Trace, suggest, trace
-from labeling.views.choice import REVIEW
 
 NEIGHBOURS = 5
 MAX_DUPLICATES = 200

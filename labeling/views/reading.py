@@ -7,7 +7,8 @@ from django.views.decorators.http import require_GET
 
 from labeling import guidelines, labelset, progress
 from labeling.models import Annotation, LabelChange, Question, Queue
-from labeling.views.choice import ABOUT, REVIEW, Choice, pairs
+from labeling.queue.sources import REVIEW
+from labeling.views.choice import ABOUT, Choice, pairs
 from labeling.views.guard import Visit, for_annotators
 from labeling.views.step import number
 
