@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from labeling.models.history import BulkAction
 from labeling.models.intent import Intent
@@ -117,7 +118,9 @@ class Lease(models.Model):
     question = models.ForeignKey(
         Question, models.CASCADE, related_name="leases", verbose_name=_("question")
     )
-    slot = models.PositiveSmallIntegerField(_("slot"), default=0)
+    slot = models.PositiveSmallIntegerField(
+        pgettext_lazy("of a lease", "slot"), default=0
+    )
     holder = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.CASCADE,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 Text = str | Promise
 
@@ -34,6 +35,7 @@ class Group:
 
 
 _SHARE = _("share")
+_STEPS = pgettext_lazy("unit", "steps")
 BELOW_1 = 0.99
 """Shares that must stay below the whole."""
 
@@ -56,7 +58,7 @@ GROUPS: dict[str, Group] = {
                     "Few questions are gone over more often, until there were so many"
                     " steps. 0 for no such bound."
                 ),
-                unit=_("steps"),
+                unit=_STEPS,
                 least=0,
             ),
             "max_passes": Knob(
@@ -73,7 +75,7 @@ GROUPS: dict[str, Group] = {
                     "Cuts a training short, whatever the passes say; a way to bound its"
                     " time. 0 for no bound."
                 ),
-                unit=_("steps"),
+                unit=_STEPS,
                 least=0,
             ),
             "early_stopping_patience": Knob(
@@ -345,7 +347,7 @@ GROUPS: dict[str, Group] = {
                 least=1,
             ),
             "precision": Knob(
-                _("Precision"),
+                _("Numeric precision"),
                 _(
                     "16-bit numbers halve the time on GPUs that know them. Automatic"
                     " is right unless a loss becomes no number."
