@@ -42,8 +42,8 @@ def test_processes_below_count_too(base: str) -> None:
         during = meter.total()
         below.communicate(b"\n")
         after = meter.total()
-    assert before["processes"] == 1
-    assert during["processes"] == after["processes"] == 2
+    # The database of the tests may run below this process, too.
+    assert during["processes"] == after["processes"] == before["processes"] + 1
     assert during["peak_memory_mb"] > before["peak_memory_mb"] + 290
     assert during["cpu_s"] > before["cpu_s"] + 0.4
     assert after["cpu_s"] >= during["cpu_s"], "it ended, what it used stays"

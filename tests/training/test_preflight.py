@@ -78,7 +78,7 @@ def test_an_intent_that_outnumbers_the_rest_is_named() -> None:
 def test_missing_splits_are_said() -> None:
     project = make_trainable()
     project.questions.filter(split="validation").delete()
-    GateRules.objects.create(project=project, min_test_questions=30)
+    GateRules.objects.filter(project=project).update(min_test_questions=30)
     said = found(project)
     assert set(said) == {"no_validation", "few_test"}
     assert "24 test questions" in said["few_test"]

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from types import FrameType
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -10,6 +9,7 @@ from django.db import InterfaceError, OperationalError
 
 from training import child, runner, workspace
 from training.child import TRY_AGAIN
+from training.interruption import Interruption
 
 NICENESS = 10
 """Serving on the same machine goes first."""
@@ -31,11 +31,11 @@ class Command(BaseCommand):
             child.die_with_parent(options["parent"])
             os.nice(NICENESS)
         batch_id: int = options["batch"]
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _interrupt)
+        interruption = Interruption(runner.Interrupted, signal.SIGTERM, signal.SIGINT)
         try:
             runner.run(
                 batch_id,
+                on_progress=interruption.check,
                 # At once, wherever the run is: what it holds is somebody else's now.
                 on_lost=lambda: os._exit(TRY_AGAIN),
                 on_disobeyed=lambda: _leave(batch_id),
@@ -51,7 +51,3 @@ def _leave(batch_id: int) -> None:
     """Ends this process in the middle of a cancelled run."""
     workspace.remove(batch_id)
     os._exit(0)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise runner.Interrupted

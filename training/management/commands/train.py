@@ -1,6 +1,7 @@
 """`train PROJECT`: a batch in the foreground, without a worker."""
 
 import json
+import signal
 import sys
 import time
 from typing import Any
@@ -12,6 +13,7 @@ from tqdm import tqdm
 from labeling.models import Project
 from registry.models import Version
 from training import batches, runner
+from training.interruption import Interruption
 from training.ml.interface import Progress
 from training.models import TrainingBatch
 from training.recipe import PRESETS
@@ -57,8 +59,14 @@ class Command(BaseCommand):
         started = time.monotonic()
         batch = _create(project, options)
         bar = _Bar()
+        interruption = Interruption(KeyboardInterrupt, signal.SIGINT)
+
+        def show(progress: Progress) -> None:
+            interruption.check()
+            bar.show(progress)
+
         try:
-            done = runner.run(batch.pk, in_turn=False, on_progress=bar.show)
+            done = runner.run(batch.pk, in_turn=False, on_progress=show)
         except KeyboardInterrupt:
             bar.close()
             raise CommandError(_("Cancelled."), returncode=130) from None
