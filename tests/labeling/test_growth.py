@@ -1,8 +1,10 @@
 """Templates are filled evenly, and never with what a user has asked."""
 
+import random
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 from django.core.exceptions import ValidationError
 
@@ -22,6 +24,7 @@ from tests.makers import make_intent, make_labelled, make_project, make_question
 pytestmark = pytest.mark.django_db
 
 DISHES = ["noodles", "fried rice", "tofu soup", "duck", "green curry", "lasagne"]
+SYLLABLES = ["ka", "lo", "mi", "ter", "bun", "sa", "rei", "po"]
 PLACES = ["the office", "my flat", "gate seven", "Baker Street", "the harbour"]
 
 
@@ -36,6 +39,39 @@ def make_template(intent: Intent, text: str) -> Template:
 def texts(project: Project, **filters: Any) -> list[str]:
     made = SyntheticQuestion.objects.filter(project=project, **filters)
     return list(made.order_by("pk").values_list("text", flat=True))
+
+
+def invented(generator: random.Random, n: int) -> list[str]:
+    """Questions of up to eleven words, every third in Chinese, some of a character."""
+    words = ["".join(generator.choices(SYLLABLES, k=k % 3 + 1)) for k in range(60)]
+    return [
+        "".join(generator.choices("今天帮我查一下订单的余额好吗", k=k % 17 + 1))
+        if k % 3 == 0
+        else " ".join(generator.choices(words, k=k % 11 + 1))
+        for k in range(n)
+    ]
+
+
+def varied(generator: random.Random, text: str) -> str:
+    """The text without some characters, with some twice and some others."""
+    kinds = generator.choices(range(3), k=generator.randint(0, 3))
+    for kind in kinds:
+        at = generator.randrange(len(text) + 1)
+        text = text[:at] + ["", "x7", text[:at][-3:]][kind] + text[at + (kind == 0) :]
+    return text or "?"
+
+
+def is_near(one: str, other: str, least: float) -> bool:
+    return nearness.likeness(nearness.grams(one), nearness.grams(other)) >= least
+
+
+def found(
+    others: list[str], texts: list[str], *, least: float = nearness.NEAR
+) -> set[int]:
+    """Which of the texts are near any of the others."""
+    marked = np.zeros(len(texts), dtype=np.bool_)
+    nearness.Texts(texts).mark(marked, others, least=least)
+    return set(np.flatnonzero(marked).tolist())
 
 
 @pytest.fixture
@@ -103,8 +139,7 @@ class TestNearness:
         ],
     )
     def test_near_copies(self, one: str, other: str) -> None:
-        made = nearness.Texts.of([other])
-        assert list(made.near(one)) == [0]
+        assert found([one], [other]) == {0}
 
     @pytest.mark.parametrize(
         ("one", "other"),
@@ -115,30 +150,48 @@ class TestNearness:
         ],
     )
     def test_others(self, one: str, other: str) -> None:
-        made = nearness.Texts.of([other])
-        assert not list(made.near(one, least=nearness.NEAR_HELD_OUT))
+        assert not found([one], [other], least=nearness.NEAR_HELD_OUT)
 
-    def test_nothing_near_is_missed(self) -> None:
-        """The prefixes find what a comparison with every text finds."""
-        words = ["red", "green", "big", "small", "fox", "dog", "runs", "sleeps", "now"]
-        many = [
-            " ".join(words[(start + step * n) % len(words)] for n in range(5))
-            for start in range(len(words))
-            for step in range(1, 6)
+    @pytest.mark.parametrize("least", [nearness.NEAR_HELD_OUT, nearness.NEAR])
+    @pytest.mark.parametrize("seed", [1, 2])
+    def test_what_is_found_is_what_the_measure_says(
+        self, seed: int, least: float
+    ) -> None:
+        """No pair is missed for its rare grams, and none is found beyond the measure.
+
+        Among invented words of few syllables most grams are common, most pairs close.
+        """
+        generator = random.Random(seed)
+        texts = invented(generator, 250)
+        others = [varied(generator, text) for text in texts] + invented(generator, 100)
+        near = [
+            {n for n, one in enumerate(texts) if is_near(one, other, least)}
+            for other in others
         ]
-        known = nearness.Texts.of(many)
-        pairs = 0
-        for text in [*many, *(f"{text} again" for text in many)]:
-            for least in (nearness.NEAR_HELD_OUT, nearness.NEAR):
-                expected = {
-                    n
-                    for n, other in enumerate(many)
-                    if nearness.likeness(nearness.grams(text), nearness.grams(other))
-                    >= least
-                }
-                assert set(known.near(text, least=least)) == expected
-                pairs += len(expected)
-        assert pairs > 2 * len(many)
+        assert 100 < sum(map(len, near)) < len(texts) * len(others) / 20
+        assert [found([other], texts, least=least) for other in others] == near
+        assert found(others, texts, least=least) == set().union(*near)
+
+    def test_in_parts_as_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        generator = random.Random(3)
+        texts = invented(generator, 60)
+        others = [varied(generator, text) for text in texts]
+        at_once = found(others, texts)
+        assert 0 < len(at_once) < 60
+        monkeypatch.setattr(nearness, "_CELLS", 60 * 7)
+        monkeypatch.setattr(nearness, "_PAIRS", 3)
+        assert found(others, texts) == at_once
+
+    def test_what_is_taken_is_apart(self) -> None:
+        generator = random.Random(4)
+        texts = invented(generator, 80)
+        texts += [varied(generator, text) for text in texts]
+        made, plain = nearness.Apart(nearness.Texts(texts)), []
+        for number, text in enumerate(texts):
+            is_free = not any(is_near(text, one, nearness.NEAR) for one in plain)
+            assert made.take(number) == is_free
+            plain += [text] * is_free
+        assert 80 < len(plain) < 150
 
 
 class TestFill:
