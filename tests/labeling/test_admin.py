@@ -20,8 +20,12 @@ from labeling.models import (
     KeywordRule,
     Lease,
     Membership,
+    Paraphrasing,
     Project,
     Question,
+    Slot,
+    SyntheticQuestion,
+    Template,
     Transfer,
 )
 from tests.labeling.pages import list_url, page_url, signed_in, superuser
@@ -64,6 +68,7 @@ def fill(project: Project) -> dict[type, Any]:
     )
     now = timezone.now()
     train = make_labelled(project, intent, split="train")
+    template = Template.objects.create(intent=intent, text="order {dish}")
     return {
         Project: project,
         Membership: Membership.objects.get(project=project, user=mia),
@@ -94,6 +99,24 @@ def fill(project: Project) -> dict[type, Any]:
             kind="export",
             format="jsonl",
             file_name="all.jsonl",
+            by=mia,
+        ),
+        Slot: Slot.objects.create(project=project, name="dish", values="rice"),
+        Template: template,
+        SyntheticQuestion: SyntheticQuestion.objects.create(
+            project=project,
+            intent=intent,
+            text="order rice",
+            text_hash="h" * 64,
+            origin="template",
+            template=template,
+        ),
+        Paraphrasing: Paraphrasing.objects.create(
+            project=project,
+            server="http://localhost:1/v1",
+            model="small",
+            per_question=2,
+            questions=[train.pk],
             by=mia,
         ),
     }
