@@ -18,9 +18,6 @@ BEAT_S = 1.0
 REPORT_S = 1.0
 """Seconds between two writes of the progress."""
 
-OBEY_S = 2.5
-"""Seconds that a run has to notice a cancel by itself before it is ended."""
-
 _logger = logging.getLogger(__name__)
 
 
@@ -50,7 +47,6 @@ class Heartbeat:
         *,
         changes: Callable[[], dict[str, Any]] | None = None,
         on_lost: Callable[[], None] | None = None,
-        on_disobeyed: Callable[[], None] | None = None,
     ) -> None:
         """
         Args:
@@ -59,12 +55,10 @@ class Heartbeat:
             changes: Columns to write with each beat, asked for from the thread.
             on_lost: Called from the thread when the claim is lost. A process of its own
                 exits here, since a long step would go on for a while otherwise.
-            on_disobeyed: Called from the thread when a cancel has not been noticed for
-                `OBEY_S`, after the batch is marked as cancelled.
         """
         self.batch_id, self.fence = batch_id, fence
         self._changes = changes or dict
-        self._on_lost, self._on_disobeyed = on_lost, on_disobeyed
+        self._on_lost = on_lost
         self._lost = threading.Event()
         self._cancelled = threading.Event()
         self._done = threading.Event()
@@ -108,9 +102,9 @@ class Heartbeat:
             self._cancelled.set()
 
     def _run(self) -> None:
-        seen, obeyed_by = time.monotonic(), float("inf")
+        seen = time.monotonic()
         try:
-            while not self._done.wait(BEAT_S if obeyed_by == float("inf") else 0.5):
+            while not self._done.wait(BEAT_S):
                 try:
                     self._note(
                         ownership.beat(self.batch_id, self.fence, **self._changes())
@@ -124,12 +118,6 @@ class Heartbeat:
                 if self._lost.is_set():
                     if not self._done.is_set() and self._on_lost is not None:
                         self._on_lost()
-                    return
-                if self._cancelled.is_set():
-                    obeyed_by = min(obeyed_by, time.monotonic() + OBEY_S)
-                if time.monotonic() > obeyed_by and self._on_disobeyed is not None:
-                    ownership.end_cancelled(self.batch_id, self.fence)
-                    self._on_disobeyed()
                     return
         finally:
             connection.close()

@@ -2,14 +2,20 @@
 
 import signal
 import subprocess
+import time
+from math import inf
 from pathlib import Path
 
+from django.db import DatabaseError, InterfaceError, connection
 from django.utils.translation import gettext as _
 
 from labeling.models import Question
 from registry.models import Version
 from training import child, failures, ownership, sweeping, workspace
 from training.models import TrainingBatch
+
+OBEY_S = 2.0
+"""Seconds that a run has to notice a cancel by itself before it is killed."""
 
 
 def run_batch(batch_id: int) -> None:
@@ -31,7 +37,7 @@ def _run_in_a_process(batch_id: int, fence: int) -> None:
     """
     killed_for_memory = _killed_for_memory()
     try:
-        code = _wait_for(child.command(batch_id), workspace.folder(batch_id))
+        code = _wait_for(batch_id, child.command(batch_id))
     except OSError as error:  # no room for the log, no memory for a process
         _fail(batch_id, fence, failures.explain(error))
         return
@@ -44,22 +50,50 @@ def _run_in_a_process(batch_id: int, fence: int) -> None:
         workspace.remove(batch_id)  # cancelled before it began, or killed
 
 
-def _wait_for(command: list[str], folder: Path) -> int:
-    """The exit code of a program that logs into a folder and dies with this process.
+def _wait_for(batch_id: int, command: list[str]) -> int:
+    """The exit code of a batch's process, which dies with this one.
+
+    A cancelled run stops by itself at its next step. One that has not for `OBEY_S` is
+    killed from here: in the middle of an import or of a long call into a library not
+    even a thread of its own would get its turn.
 
     Raises:
         OSError: It could not be started.
     """
+    folder = workspace.folder(batch_id)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / workspace.LOG_FILE).open("ab") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
+        obey_by = inf
         try:
-            return process.wait()
+            while (code := _exit_code(process)) is None:
+                if time.monotonic() > obey_by:
+                    process.kill()
+                elif obey_by == inf and _is_to_be_cancelled(batch_id):
+                    obey_by = time.monotonic() + OBEY_S
+            return code
         finally:
             process.kill()  # RQ's time limit ends the wait with an exception
             process.wait()
+
+
+def _exit_code(process: "subprocess.Popen[bytes]") -> int | None:
+    """The exit code; None after a second in which the process has not ended."""
+    try:
+        return process.wait(timeout=1)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _is_to_be_cancelled(batch_id: int) -> bool:
+    """Whether a cancel was asked for; not known while the database is away."""
+    try:
+        return TrainingBatch.objects.filter(pk=batch_id, cancel_requested=True).exists()
+    except (DatabaseError, InterfaceError):
+        connection.close()
+        return False
 
 
 def evaluate(version_id: int) -> None:

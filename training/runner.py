@@ -39,7 +39,6 @@ def run(
     *,
     in_turn: bool = True,
     on_lost: Callable[[], None] | None = None,
-    on_disobeyed: Callable[[], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TrainingBatch | None:
     """Claims a batch and runs it to its end, whatever that is.
@@ -52,7 +51,6 @@ def run(
         batch_id: The batch.
         in_turn: Not before an older batch of the project that waits.
         on_lost: See `Heartbeat`.
-        on_disobeyed: See `Heartbeat`.
         on_progress: Told each step, for a progress bar.
 
     Returns:
@@ -75,7 +73,6 @@ def run(
         fence,
         changes=meter.beat,
         on_lost=on_lost,
-        on_disobeyed=on_disobeyed,
     )
     try:
         with meter:

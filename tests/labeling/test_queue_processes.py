@@ -1,7 +1,6 @@
 """The queue among real processes: nothing handed out twice, nothing lost."""
 
 import threading
-import time
 from collections import Counter
 from datetime import timedelta
 
@@ -112,9 +111,7 @@ def test_a_claim_that_dies_before_its_commit_never_was(start):
     process = start(_START + _HOLD_ONE_UNCOMMITTED, project.slug, "ann")
     go([process])
     process.stdout.readline()
-    started = time.monotonic()
-    assert queue.claim(project, rex) == []  # locked, and nobody waits long for it
-    assert time.monotonic() - started < 5
+    assert queue.claim(project, rex) == []  # locked, and nobody waits for it
     process.kill()
     process.wait()
     deadline = timezone.now() + timedelta(seconds=10)

@@ -129,16 +129,17 @@ def test_an_activation_waits_neither_for_the_dead_nor_for_ever(
         seen_at=now - timedelta(seconds=4),
         **values,
     )
+    monkeypatch.setattr(announce, "_WAIT_S", 60.0)
     started = time.monotonic()
     announce.prepare(version)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 30
     monkeypatch.setattr(announce, "_WAIT_S", 0.5)
     ServingProcess.objects.create(
         id="00000000-0000-0000-0000-000000000002", pid=2, seen_at=now, **values
     )
     started = time.monotonic()
     announce.prepare(version)
-    assert 0.5 <= time.monotonic() - started < 2
+    assert 0.5 <= time.monotonic() - started < 30
     ServingProcess.objects.all().delete()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import InterfaceError, OperationalError
 
-from training import child, runner, workspace
+from training import child, runner
 from training.child import TRY_AGAIN
 from training.interruption import Interruption
 
@@ -38,16 +38,9 @@ class Command(BaseCommand):
                 on_progress=interruption.check,
                 # At once, wherever the run is: what it holds is somebody else's now.
                 on_lost=lambda: os._exit(TRY_AGAIN),
-                on_disobeyed=lambda: _leave(batch_id),
             )
         except runner.Interrupted:
             raise SystemExit(TRY_AGAIN) from None
         except (OperationalError, InterfaceError) as error:
             self.stderr.write(str(error))
             raise SystemExit(TRY_AGAIN) from error
-
-
-def _leave(batch_id: int) -> None:
-    """Ends this process in the middle of a cancelled run."""
-    workspace.remove(batch_id)
-    os._exit(0)
