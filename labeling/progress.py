@@ -1,8 +1,9 @@
 """How far labelling is: counts that stay cheap at a million questions."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import connection
@@ -57,6 +58,17 @@ SELECT a, b, count(*) FROM (
     WHERE project_id = %(project)s AND state = 'open' AND NOT split = 'test'
     ORDER BY priority DESC, id LIMIT %(among)s
 ) first WHERE margin < %(margin)s AND b IS NOT NULL GROUP BY a, b
+"""
+
+# One branch a pair; each walks a few ranges of the pair queue's index.
+_BETWEEN = """
+SELECT %s::int, count(*) FROM (
+    SELECT FROM labeling_question
+    WHERE project_id = %s AND state = 'open' AND NOT split = 'test'
+      AND predicted #>> '{0,code}' = ANY(%s)
+      AND predicted #>> '{1,code}' = ANY(%s)
+    LIMIT %s
+) counted
 """
 
 
@@ -119,7 +131,8 @@ def of(project: Project, user: User) -> Progress:
 def waiting(project: Project) -> dict[str, OpenCount]:
     """What waits in each queue, counted up to `QUEUE_AT_MOST`. One query.
 
-    The pair and intent queues are left out: what they hold depends on the intents.
+    The pair and intent queues are left out: what they hold depends on the intents; see
+    `between`.
     """
     values = {
         "project": project.pk,
@@ -154,3 +167,25 @@ def confused_pairs(
         Confusion(labels.intents[a], labels.intents[b], count)
         for (a, b), count in counts.most_common(limit)
     ]
+
+
+def between(
+    project: Project, labels: LabelSet, pairs: Sequence[tuple[Intent, Intent]]
+) -> list[OpenCount]:
+    """What the queue of each pair holds, counted up to `QUEUE_AT_MOST`. One query.
+
+    An answer may name an intent by a code that it had once: the queue knows it, too.
+    """
+    if not pairs:
+        return []
+    codes: dict[str, list[str]] = {code: [code] for code in labels.intents}
+    for old, code in labels.aliases.items():
+        codes[code].append(old)
+    values: list[Any] = []
+    for nr, (a, b) in enumerate(pairs):
+        either = codes[a.code] + codes[b.code]
+        values += [nr, project.pk, either, either, QUEUE_AT_MOST + 1]
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join([_BETWEEN] * len(pairs)), values)
+        counts = dict(cursor.fetchall())
+    return [OpenCount(counts[nr], QUEUE_AT_MOST) for nr in range(len(pairs))]

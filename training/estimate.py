@@ -27,9 +27,9 @@ FLOOR_ROWS_PER_S = 300.0
 """Train questions a second that the floor of word counts learns."""
 
 FULL_RETRAIN_FITS_S = 15 * 60.0
-"""A full retrain is recommended up to here: it learns old and new labels together, so
-that nothing is forgotten, and nobody waits long for a quarter of an hour. Going on from
-a version is measured up to two points below it, and saves time only."""
+"""A full retraining is recommended up to here: it learns old and new labels together,
+so that nothing is forgotten, and nobody waits long for a quarter of an hour. Going on
+from a version is measured up to two points below it, and saves time only."""
 
 FEW_LABELS = 20
 """Labels an intent up to which `few-shot` is recommended for a first version."""
@@ -137,7 +137,7 @@ def recommended(
     Args:
         known: From `counts`.
         has_active: Whether there is a version to go on from.
-        full_s: Seconds that a full retrain would take.
+        full_s: Seconds that a full retraining would take.
         presets: The names to choose from.
     """
     if has_active and known.new and full_s > FULL_RETRAIN_FITS_S:

@@ -78,7 +78,7 @@ def _words(name: str, recipe: Recipe, active: Version | None) -> tuple[str, str]
     }
     if name == "first":
         return (
-            _("Afresh, from the base model"),
+            _("In full, from the base model"),
             _(
                 "Learns all labels, %(epochs)d times over. The best quality, and the"
                 " longest training; right for a first version and after large changes"
@@ -102,8 +102,9 @@ def _words(name: str, recipe: Recipe, active: Version | None) -> tuple[str, str]
         return (
             _("Few labels an intent"),
             _(
-                "Afresh, and draws the questions of an intent together while it learns:"
-                " the most that five to twenty labels an intent can give."
+                "Learns all labels from the base model, and draws the questions of an"
+                " intent together meanwhile: the most that five to twenty labels an"
+                " intent can give."
             ),
         )
     if name == "lora":

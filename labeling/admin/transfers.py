@@ -2,49 +2,33 @@
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
+from django.contrib.auth.models import User
 from django.core.files.storage import default_storage
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.http import FileResponse, Http404, HttpRequest
+from django.urls import URLPattern, reverse
 from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
-from labeling import access, exchange, exporting, formats, transfers
-from labeling.admin import cells
-from labeling.admin.scoped import (
-    CappedPaginator,
-    ProjectFilter,
-    ReadOnlyAdmin,
-    Role,
-    signed_in,
-)
+from labeling import exchange, exporting, formats, transfers
+from labeling.admin import cells, runs
+from labeling.admin.scoped import ProjectFilter
 from labeling.exchange.forms import ExportForm
 from labeling.models import Intent, Transfer
 
 State = Transfer.State
 
-_KIND = {
-    State.QUEUED: "",
-    State.RUNNING: "info",
-    State.SUCCEEDED: "good",
-    State.FAILED: "bad",
-    State.CANCELLED: "warn",
-}
-
 
 @admin.register(Transfer)
-class TransferAdmin(ReadOnlyAdmin):
+class TransferAdmin(runs.RunAdmin):
     """Who brought in or took away which questions, and what came of it."""
 
-    role_to_view = Role.MANAGER
     list_display = (
         "what",
         "project",
@@ -55,33 +39,20 @@ class TransferAdmin(ReadOnlyAdmin):
         "at",
         "download_link",
     )
-    list_select_related = ("project", "by")
     list_filter = (
         ProjectFilter,
         ("kind", ChoicesDropdownFilter),
         ("state", ChoicesDropdownFilter),
     )
-    ordering = ("-id",)
-    sortable_by = ()
-    paginator = CappedPaginator
     list_before_template = "admin/labeling/transfer/list_before.html"
+    page_template = "admin/labeling/transfer/page.html"
+    live_template = "admin/labeling/transfer/live.html"
 
     def get_urls(self) -> list[URLPattern]:
-        def page(name: str, view: Any) -> URLPattern:
-            guarded: Any = self.admin_site.admin_view(view)
-            route: URLPattern = path(
-                f"<int:transfer_id>/{name}/",
-                guarded,
-                name=f"labeling_transfer_{name}",
-            )
-            return route
-
-        own: list[URLPattern] = [
-            page("live", require_GET(self.live)),
-            page("cancel", require_POST(self.cancel)),
-            page("download", require_GET(self.download)),
+        return [
+            self.own_page("download", require_GET(self.download)),
+            *super().get_urls(),
         ]
-        return [*own, *super().get_urls()]
 
     # --- The list -----------------------------------------------------------------
 
@@ -100,8 +71,8 @@ class TransferAdmin(ReadOnlyAdmin):
     @display(description=_("state"))
     def status(self, obj: Transfer) -> str:
         if obj.state == State.RUNNING:
-            return format_html("{} {}", _badge(obj), cells.bar(_share(obj)))
-        return _badge(obj)
+            return format_html("{} {}", runs.badge(obj), cells.bar(_share(obj)))
+        return runs.badge(obj)
 
     @display(description=_("rows"))
     def rows(self, obj: Transfer) -> str:
@@ -109,10 +80,6 @@ class TransferAdmin(ReadOnlyAdmin):
         if count is None:
             return cells.NOTHING
         return number_format(count, force_grouping=True)
-
-    @display(description=_("started"))
-    def at(self, obj: Transfer) -> str:
-        return cells.moment(obj.created_at)
 
     @display(description=_("download"))
     def download_link(self, obj: Transfer) -> str:
@@ -125,46 +92,19 @@ class TransferAdmin(ReadOnlyAdmin):
 
     # --- One of them --------------------------------------------------------------
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """The progress while it runs, and what came of it."""
-        transfer = self._transfer(request, object_id)
-        request.current_app = self.admin_site.name
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "original": transfer,
-            "title": str(transfer),
-            **_shown(transfer),
-        }
-        template = "admin/labeling/transfer/page.html"
-        return TemplateResponse(request, template, context)
+    def shown(self, run: Transfer) -> dict[str, Any]:
+        return _shown(run)
 
-    def live(self, request: HttpRequest, transfer_id: int) -> HttpResponse:
-        """The part that changes; asks for the whole page at a new state."""
-        transfer = self._transfer(request, transfer_id)
-        if request.GET.get("state") != transfer.state:
-            return HttpResponse(headers={"HX-Refresh": "true"})
-        template = "admin/labeling/transfer/live.html"
-        return render(request, template, _shown(transfer))
-
-    def cancel(self, request: HttpRequest, transfer_id: int) -> HttpResponse:
-        """Ends a waiting one at once, a running one within seconds."""
-        transfer = self._transfer(request, transfer_id)
+    def end(self, run: Transfer, *, by: User) -> str:
         try:
-            transfers.cancel(transfer, by=signed_in(request))
+            transfers.cancel(run, by=by)
         except transfers.WrongState as error:
-            messages.error(request, str(error))
-        return redirect("admin:labeling_transfer_change", transfer.pk)
+            return str(error)
+        return ""
 
-    def download(self, request: HttpRequest, transfer_id: int) -> FileResponse:
+    def download(self, request: HttpRequest, run_id: int) -> FileResponse:
         """The file of an export, for whoever manages its project."""
-        transfer = self._transfer(request, transfer_id)
+        transfer = self.run_of(request, run_id)
         if not _can_download(transfer):
             raise Http404
         try:
@@ -178,31 +118,12 @@ class TransferAdmin(ReadOnlyAdmin):
             content_type="application/octet-stream",
         )
 
-    def _transfer(self, request: HttpRequest, transfer_id: int | str) -> Transfer:
-        """The transfer, if the person is a manager of its project.
-
-        Raises:
-            Http404: There is none, or the person is no member and need not know.
-            PermissionDenied: The person is a member, but no manager.
-        """
-        found = Transfer.objects.select_related("project", "by")
-        transfer = found.filter(pk=transfer_id).first()
-        if transfer is None or access.role_in(request.user, transfer.project) is None:
-            raise Http404
-        access.require(request.user, transfer.project, Role.MANAGER)
-        return transfer
-
 
 def format_name(kind: str) -> str:
     """A format in words."""
     if kind == exporting.FULL:
         return gettext("JSONL with history")
     return formats.NAMES.get(kind, kind)
-
-
-def _badge(transfer: Transfer) -> SafeString:
-    state = State(transfer.state)
-    return cells.badge(state.label, _KIND[state])
 
 
 def _can_download(transfer: Transfer) -> bool:
@@ -231,7 +152,7 @@ def _shown(transfer: Transfer) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "transfer": transfer,
         "format_name": format_name(transfer.format),
-        "status": _badge(transfer),
+        "status": runs.badge(transfer),
         "is_import": is_import,
         "is_open": is_open,
         "share": 100 * share,

@@ -41,7 +41,7 @@ def test_a_manager_trains_a_version_by_click(
     project = make_trainable(name="Factory")
     page = open_as(make_person("mia", project), "/admin/training/trainingbatch/")
     page.get_by_role("link", name="Train Factory").click()
-    page.get_by_role("radio", name="Afresh, from the base model").check()
+    page.get_by_role("radio", name="In full, from the base model").check()
     expect(page.get_by_text("Enough labels for a training.")).to_be_visible()
     page.locator("#train-options summary").click()
     page.get_by_role("textbox", name="Base model").fill(tiny_base(tmp_path))
@@ -50,7 +50,7 @@ def test_a_manager_trains_a_version_by_click(
     page.get_by_role("button", name="Start training…").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("84 questions to learn from")
-    expect(dialog).to_contain_text("Afresh, from the base model")
+    expect(dialog).to_contain_text("In full, from the base model")
     expect(dialog).to_contain_text(f"Passes: {QUICK['epochs']} instead of 4")
     dialog.get_by_role("button", name="Start training").click()
 

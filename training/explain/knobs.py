@@ -159,8 +159,8 @@ GROUPS: dict[str, Group] = {
                 _("Frozen layers"),
                 _(
                     "Lowest layers that stay as they are: a number of layers, or a part"
-                    " such as 2/3 (8 of 12). Freeze more when going on, nothing when"
-                    " training afresh. Empty for none."
+                    " such as 2/3 (8 of 12). Freeze more when going on, nothing in a"
+                    " full retraining. Empty for none."
                 ),
                 unit=_("layers"),
                 least=0.0,

@@ -21,6 +21,11 @@ def _points(difference: float) -> str:
     return f"{100 * difference:+.1f}"
 
 
+def _most(loss: float) -> str:
+    """What a rule allows, in points without a sign."""
+    return f"{100 * loss:.1f}"
+
+
 def _say_enough(values: dict[str, Any], ok: bool) -> str:
     n, needed = values["n"], values["needed"]
     if n >= needed:
@@ -141,7 +146,7 @@ def _say_little_forgotten(values: dict[str, Any], ok: bool) -> str:
         "high": _points(values["high"]),
         "intents": values["intents"],
         "n": values["n"],
-        "allowed": _points(-values["allowed"]),
+        "allowed": _most(values["allowed"]),
     }
     if ok:
         return (
@@ -155,14 +160,15 @@ def _say_little_forgotten(values: dict[str, Any], ok: bool) -> str:
         _(
             "On the %(intents)d intents that the active version knew, %(before)s →"
             " %(after)s right: %(difference)s points (95 %% interval %(low)s to"
-            " %(high)s; %(n)d questions), %(allowed)s may be lost."
+            " %(high)s; %(n)d questions); at most %(allowed)s points may be lost."
         )
         % words
     )
 
 
 def _say_calibration(values: dict[str, Any], ok: bool) -> str:
-    words = {name: _percent(values[name]) for name in ("before", "after", "allowed")}
+    words = {name: _percent(values[name]) for name in ("before", "after")}
+    words |= {"allowed": _most(values["allowed"])}
     if ok:
         return (
             _(
@@ -174,20 +180,21 @@ def _say_calibration(values: dict[str, Any], ok: bool) -> str:
     return (
         _(
             "Stated confidence is off by %(after)s on average, the active version's"
-            " by %(before)s: more than %(allowed)s worse."
+            " by %(before)s: more than %(allowed)s points worse."
         )
         % words
     )
 
 
 def _say_out_of_scope(values: dict[str, Any], ok: bool) -> str:
-    words = {name: _percent(values[name]) for name in ("before", "after", "allowed")}
+    words = {name: _percent(values[name]) for name in ("before", "after")}
+    words |= {"allowed": _most(values["allowed"])}
     if ok:
         return _("Out-of-scope F1 %(before)s → %(after)s.") % words
     return (
         _(
             "Questions of no intent are recognised worse: F1 %(before)s → %(after)s,"
-            " %(allowed)s may be lost."
+            " at most %(allowed)s points may be lost."
         )
         % words
     )

@@ -35,6 +35,7 @@ _GATE_KIND = {
     Version.Gate.PASSED: "good",
     Version.Gate.REFUSED: "bad",
 }
+_AFTER_TRAINING = ("save", "export", "evaluate", "register")
 _LOG_LINES = 40
 
 
@@ -179,6 +180,7 @@ def _stages(batch: TrainingBatch) -> list[Stage]:
         "train": _("Train"),
         "export": _("Export"),
         "evaluate": _("Evaluate"),
+        "register": _("Register"),
     }
     # What fit calls phases are parts of these.
     now = {"validate": "train", "save": "export"}.get(batch.phase, batch.phase)
@@ -193,7 +195,7 @@ def _stages(batch: TrainingBatch) -> list[Stage]:
 
 def _share(batch: TrainingBatch) -> float:
     """Percent of the optimizer steps."""
-    if batch.state == State.SUCCEEDED or batch.phase in ("save", "export", "evaluate"):
+    if batch.state == State.SUCCEEDED or batch.phase in _AFTER_TRAINING:
         return 100.0  # early stopping leaves steps undone
     if not batch.total_steps:
         return 0.0

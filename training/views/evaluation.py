@@ -10,9 +10,9 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
-from labeling import labelset
-from labeling.labelset import LabelSet
+from labeling import labelset, progress
 from labeling.models import Queue
+from labeling.progress import OpenCount
 from labeling.views.choice import Choice
 from registry.models import Evaluation
 from training.reports import answers, calibration, figures, intents, matrix
@@ -28,6 +28,8 @@ class Pair:
     cell: matrix.Cell
     queue: str
     """Where more questions between the two are labelled; empty if an intent is gone."""
+    waiting: OpenCount | None
+    """Open questions that this queue holds; None where there is no such queue."""
 
 
 @login_required
@@ -54,7 +56,7 @@ def show(request: HttpRequest, evaluation_id: int) -> HttpResponse:
         **figures.beside(metrics),
         intents=intents.rows(metrics),
         plot=calibration.plot(metrics),
-        pairs=_pairs(evaluation, labelset.of(version.project)),
+        pairs=_pairs(evaluation),
         **shown,
     )
     return render(request, "training/evaluation.html", context)
@@ -114,9 +116,22 @@ def _matrix(request: HttpRequest, evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _pairs(evaluation: Evaluation, labels: LabelSet) -> list[Pair]:
+def _pairs(evaluation: Evaluation) -> list[Pair]:
+    """The most frequent mistakes and what waits in their queues. Two queries."""
     known = (evaluation.metrics.get("confusion") or [])[:PAIRS_SHOWN]
     most = known[0]["n"] if known else 0
+    project = evaluation.version.project
+    labels = labelset.of(project)
+    choices = [
+        Choice(Queue.PAIR, tuple(labels.named((pair["intent"], pair["answered"]))))
+        for pair in known
+    ]
+    asked = {one.codes: one for one in choices if one.is_complete}
+    open_counts = progress.between(
+        project, labels, [(one.intents[0], one.intents[1]) for one in asked.values()]
+    )
+    waiting = dict(zip(asked, open_counts, strict=True))
+    address = reverse("labeling:queue", args=[project.slug])
     return [
         Pair(
             matrix.Cell(
@@ -125,18 +140,11 @@ def _pairs(evaluation: Evaluation, labels: LabelSet) -> list[Pair]:
                 pair["n"],
                 round(100 * pair["n"] / most),
             ),
-            _queue(evaluation, labels, pair["intent"], pair["answered"]),
+            address + choice.query if choice.is_complete else "",
+            waiting.get(choice.codes),
         )
-        for pair in known
+        for pair, choice in zip(known, choices, strict=True)
     ]
-
-
-def _queue(evaluation: Evaluation, labels: LabelSet, *codes: str) -> str:
-    choice = Choice(Queue.PAIR, tuple(labels.named(codes)))
-    if not choice.is_complete:
-        return ""
-    address = reverse("labeling:queue", args=[evaluation.version.project.slug])
-    return address + choice.query
 
 
 def _choices(

@@ -136,18 +136,19 @@ def _advice(standing: Standing, name: str, took: dict[str, float]) -> str:
     if name == "incremental":
         return (
             _(
-                "%(new)d labels are new. A full retrain would take %(full)s, going on"
-                " from the active version %(on)s: going on is recommended. Once in a"
-                " while a full retrain is worth its time: it loses nothing of the old."
+                "%(new)d labels are new. A full retraining would take %(full)s, going"
+                " on from the active version %(on)s: going on is recommended. Once in a"
+                " while a full retraining is worth its time: it loses nothing of the"
+                " old."
             )
             % values
         )
     return (
         _(
-            "%(new)d labels are new. A full retrain takes %(full)s, going on from the"
-            " active version %(on)s. The full retrain is recommended, as it takes less"
-            " than %(limit)d minutes: it learns old and new labels together and forgets"
-            " nothing."
+            "%(new)d labels are new. A full retraining takes %(full)s, going on from"
+            " the active version %(on)s. The full retraining is recommended, as it"
+            " takes less than %(limit)d minutes: it learns old and new labels together"
+            " and forgets nothing."
         )
         % values
     )

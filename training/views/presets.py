@@ -27,8 +27,8 @@ class Row:
     knob: explain.Knob
     allowed: str
     default: str
-    values: list[tuple[str, bool]]
-    """A preset each: its value, and whether it differs from the default."""
+    values: list[tuple[str, str, bool]]
+    """A preset each: its name, its value, whether that differs from the default."""
 
 
 @login_required
@@ -66,11 +66,14 @@ def gate_rules(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _row(name: str, knob: explain.Knob, offers: list[presets.Offer]) -> Row:
     default: Any = getattr(Recipe(), name)
-    values = [getattr(offer.recipe, name) for offer in offers]
+    values = [(offer.name, getattr(offer.recipe, name)) for offer in offers]
     return Row(
         name=name,
         knob=knob,
         allowed=explain.allowed(name),
         default=explain.value(name, default),
-        values=[(explain.value(name, v), not same(v, default)) for v in values],
+        values=[
+            (preset, explain.value(name, value), not same(value, default))
+            for preset, value in values
+        ],
     )
