@@ -78,6 +78,7 @@ class VersionAdmin(ReadOnlyAdmin):
     )
     ordering = ("-id",)
     sortable_by = ()
+    list_before_template = "registry/versions_before.html"
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return evaluation.with_latest(super().get_queryset(request))

@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
@@ -65,7 +66,8 @@ class TrainingBatchAdmin(ReadOnlyAdmin):
     def took(self, obj: TrainingBatch) -> str:
         if obj.started_at is None or obj.finished_at is None:
             return cells.NOTHING
-        return duration((obj.finished_at - obj.started_at).total_seconds())
+        took = duration((obj.finished_at - obj.started_at).total_seconds())
+        return format_html('<span class="tl-moment">{}</span>', took)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         # A log can be long; the list shows none.

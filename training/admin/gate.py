@@ -76,6 +76,7 @@ class GateRulesAdmin(ScopedAdmin):
     list_select_related = ("project",)
     list_filter = (ProjectFilter,)
     ordering = ("project__name",)
+    list_before_template = "training/gate_rules_before.html"
     fieldsets = (
         (None, {"fields": ("project",)}),
         (

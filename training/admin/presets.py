@@ -22,7 +22,7 @@ class _PresetForm(forms.ModelForm):  # type: ignore[type-arg]
 
     built_on = forms.ChoiceField(
         choices=[(name, name) for name in PRESETS],
-        label=_("built on"),
+        label=_("Built on"),
         help_text=_(
             "The built-in preset whose way of training it takes: one that is built on"
             " “incremental” goes on from the active version."

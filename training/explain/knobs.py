@@ -42,12 +42,12 @@ BELOW_1 = 0.99
 GROUPS: dict[str, Group] = {
     "length": Group(
         _("Length of the training"),
-        _("How often the questions are gone over, and when that ends."),
+        _("How often it goes over the questions, and when it stops."),
         {
             "epochs": Knob(
                 _("Passes"),
                 _(
-                    "How often all questions are gone over. More help while the score"
+                    "How often it goes over all questions. More help while the score"
                     " still rises at the end; the time grows with them."
                 ),
                 least=1,
@@ -55,8 +55,8 @@ GROUPS: dict[str, Group] = {
             "min_steps": Knob(
                 _("Steps at least"),
                 _(
-                    "Few questions are gone over more often, until there were so many"
-                    " steps. 0 for no such bound."
+                    "Where questions are few, passes are added until so many steps are"
+                    " done. 0 for no such bound."
                 ),
                 unit=_STEPS,
                 least=0,
@@ -64,8 +64,8 @@ GROUPS: dict[str, Group] = {
             "max_passes": Knob(
                 _("Passes at most"),
                 _(
-                    "Ends what the steps at least would make of a handful of questions:"
-                    " they teach nothing more the fiftieth time. 0 for no bound."
+                    "Bounds the passes that “Steps at least” adds: a handful of"
+                    " questions teaches nothing more the fiftieth time. 0 for no bound."
                 ),
                 least=0,
             ),
@@ -107,7 +107,7 @@ GROUPS: dict[str, Group] = {
                 _("Encoder's rate"),
                 _(
                     "How far a step moves the language model. Lower forgets less and"
-                    " learns less: at 0.000005 new intents hardly are."
+                    " learns less: at 0.000005 new intents are hardly learned at all."
                 ),
                 least=0.0,
                 most=BELOW_1,
@@ -115,8 +115,8 @@ GROUPS: dict[str, Group] = {
             "head_lr": Knob(
                 _("Head's rate"),
                 _(
-                    "The same for the rows that answer, one an intent. They start from"
-                    " little and bear much more than the encoder."
+                    "The same for the classification head, one row an intent. It starts"
+                    " from little and bears a much higher rate than the encoder."
                 ),
                 least=1e-9,
                 most=BELOW_1,
@@ -209,8 +209,8 @@ GROUPS: dict[str, Group] = {
                 _("Adapted matrices"),
                 _(
                     "Which matrices of each layer get an adapter. Those of the"
-                    " attention mostly do; with the feed-forward part it learns more"
-                    " and takes longer."
+                    " attention are mostly enough; with the feed-forward part it learns"
+                    " more and takes longer."
                 ),
                 choices={
                     "query": _("query (attention)"),
@@ -237,13 +237,13 @@ GROUPS: dict[str, Group] = {
             "new_rows": Knob(
                 _("New intents start"),
                 _(
-                    "From the middle of their questions they answer before the first"
-                    " step. From chance is there for comparison: at a careful rate it"
-                    " learns nothing."
+                    "From the mean of their questions, they are answered before the"
+                    " first step. At random is there for comparison: at a careful rate"
+                    " it learns nothing."
                 ),
                 choices={
-                    "imprinted": _("from the middle of their questions"),
-                    "fresh": _("from chance"),
+                    "imprinted": _("from the mean of their questions"),
+                    "fresh": _("at random"),
                 },
             ),
             "contrastive_weight": Knob(
@@ -283,12 +283,12 @@ GROUPS: dict[str, Group] = {
                 _("Which old questions"),
                 _(
                     "In turn keeps small intents alive; the least sure ones are those"
-                    " that would be lost first; by chance keeps the shares of the"
+                    " that would be lost first; at random keeps the shares of the"
                     " intents."
                 ),
                 choices={
                     "stratified": _("the intents in turn"),
-                    "random": _("by chance"),
+                    "random": _("at random"),
                     "hardest": _("those that the version is least sure of"),
                 },
             ),
@@ -334,7 +334,7 @@ GROUPS: dict[str, Group] = {
     ),
     "machine": Group(
         _("Machine"),
-        _("Memory, numbers and chance: what it runs on, not what it learns."),
+        _("Memory, precision and randomness: what it runs on, not what it learns."),
         {
             "max_length": Knob(
                 _("Longest question"),
@@ -350,7 +350,7 @@ GROUPS: dict[str, Group] = {
                 _("Numeric precision"),
                 _(
                     "16-bit numbers halve the time on GPUs that know them. Automatic"
-                    " is right unless a loss becomes no number."
+                    " is right unless a loss becomes NaN."
                 ),
                 choices={
                     "auto": _("automatic"),
@@ -379,8 +379,8 @@ GROUPS: dict[str, Group] = {
             "seed": Knob(
                 _("Seed"),
                 _(
-                    "Where chance begins. The same seed, labels and recipe give the"
-                    " same model; another one shows how much is luck."
+                    "Where the random numbers begin. The same seed, labels and recipe"
+                    " give the same model; another one shows how much is luck."
                 ),
                 least=0,
             ),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from training.gate.rules import Reason
@@ -14,7 +15,8 @@ def sentence(reason: Reason) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    # Translators: a percentage, with or without a space as is usual.
+    return _("%(n)s %%") % {"n": number_format(round(100 * share, 1), 1)}
 
 
 def _points(difference: float) -> str:
@@ -30,6 +32,14 @@ def _say_enough(values: dict[str, Any], ok: bool) -> str:
     n, needed = values["n"], values["needed"]
     if n >= needed:
         return _("Measured on %(n)d test questions.") % values
+    if ok and not n:
+        return (
+            _(
+                "No test question is labelled, so nothing was measured. Accepted for a"
+                " first version; the next needs at least %(needed)d."
+            )
+            % values
+        )
     if ok:
         return (
             _(

@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.safestring import SafeString
@@ -17,6 +18,7 @@ from labeling.admin import cells
 from registry.admin.evaluation import Shown
 from registry.models import Version
 from training import batches, curves, explain, queueing
+from training.accounting import CPU
 from training.models import TrainingBatch
 from training.recipe_form import same
 from training.views import pages
@@ -142,8 +144,12 @@ def duration(seconds: float | None) -> str:
 
 
 def _live(batch: TrainingBatch) -> dict[str, Any]:
-    """What the page and its live part show. Two queries, one look at RQ at most."""
+    """What the page and its live part show. Two queries, one look at RQ at most.
+
+    A batch that waits costs a query more: whether another one of its project is before.
+    """
     is_open = batch.state in (State.QUEUED, State.RUNNING)
+    is_waiting = batch.state == State.QUEUED
     version = batch.version
     lines = batch.log.splitlines()
     evaluation = version.evaluations.filter(kind="test").last() if version else None
@@ -153,7 +159,8 @@ def _live(batch: TrainingBatch) -> dict[str, Any]:
         "is_open": is_open,
         "may_cancel": is_open and not batch.cancel_requested,
         "may_retry": batch.state in (State.FAILED, State.CANCELLED),
-        "workers": queueing.workers() if batch.state == State.QUEUED else None,
+        "ahead": _ahead(batch) if is_waiting else None,
+        "workers": queueing.workers() if is_waiting else None,
         "stages": _stages(batch),
         "share": _share(batch),
         "left": duration(batch.eta_s) if batch.eta_s is not None else "",
@@ -172,6 +179,13 @@ def _live(batch: TrainingBatch) -> dict[str, Any]:
         "comparison": _comparison(batch),
         "shown": Shown(evaluation) if evaluation else None,
     }
+
+
+def _ahead(batch: TrainingBatch) -> TrainingBatch | None:
+    """The batch of the same project that has to end before this one begins."""
+    is_before = Q(state=State.RUNNING) | Q(pk__lt=batch.pk)
+    others = batches.unfinished(batch.project).exclude(pk=batch.pk).filter(is_before)
+    return others.order_by("-state", "pk").first()  # the running one, if there is one
 
 
 def _stages(batch: TrainingBatch) -> list[Stage]:
@@ -275,12 +289,13 @@ def _resources(batch: TrainingBatch) -> list[tuple[str, str]]:
     if not used:
         return []
     rows: list[tuple[str, str | None]] = [
-        (_("Device"), used.get("device")),
+        (_("Device"), "CPU" if used.get("device") == CPU else used.get("device")),
         (_("Time"), _seconds(used.get("wall_s"))),
         (_("CPU time"), _seconds(used.get("cpu_s"))),
         (_("Memory at most"), _memory(used.get("peak_memory_mb"))),
         (_("GPU memory at most"), _memory(used.get("gpu_peak_memory_mb"))),
-        (_("Processes"), str(used["processes"]) if used.get("processes") else None),
+        # What the meter counts has the worker's own children in it.
+        (_("Processes"), str(batch.processes) if batch.processes > 1 else None),
     ]
     return [(title, words) for title, words in rows if words]
 
