@@ -112,6 +112,41 @@ def test_an_intent_that_is_forgotten_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("code", "values", "says"),
+    [
+        (
+            "little_forgotten",
+            {"difference": -0.05, "low": -0.08, "high": -0.02, "intents": 3, "n": 90},
+            "at most 1.5 points may be lost.",
+        ),
+        ("calibration_kept", {}, "more than 1.5 points worse."),
+        ("out_of_scope_kept", {}, "at most 1.5 points may be lost."),
+    ],
+)
+def test_what_a_rule_allows_is_said_in_points(
+    code: str, values: dict[str, Any], says: str
+) -> None:
+    values = {"before": 0.9, "after": 0.85, "allowed": 0.015, **values}
+    assert gate.sentence({"code": code, "passed": False, "values": values}).endswith(
+        says
+    )
+
+
+def test_a_first_version_without_a_test_question_is_said_to_be_unmeasured() -> None:
+    values = {"n": 0, "needed": 20}
+    reason = {"code": "enough_test_questions", "passed": True, "values": values}
+    assert "nothing was measured" in gate.sentence(reason)
+
+
+def test_percentages_are_written_as_the_reader_does() -> None:
+    values = {"accuracy": 0.889, "floor": 0.157}
+    reason = {"code": "beats_majority", "passed": True, "values": values}
+    assert "88.9 %" in gate.sentence(reason)
+    with translation.override("zh-hans"):
+        assert "88.9%" in gate.sentence(reason)
+
+
+@pytest.mark.parametrize(
     ("export", "passes"),
     [
         ({"int8_kept": True, "agreement": 0.98}, True),

@@ -156,6 +156,54 @@ def test_the_batch_page_follows_the_batch(
     assert "<html" not in html
 
 
+@pytest.mark.parametrize(
+    ("phase", "done", "share"),
+    [
+        ("prepare", 0, 0),
+        ("train", 1, 50),
+        ("validate", 1, 50),
+        ("save", 2, 100),
+        ("export", 2, 100),
+        ("evaluate", 3, 100),
+        ("register", 4, 100),
+    ],
+)
+def test_each_phase_has_its_place_in_the_progress(
+    project: Project, mia: Client, base: str, phase: str, done: int, share: int
+) -> None:
+    batch = make_batch(project, base)
+    fence = ownership.claim(batch.pk)
+    assert fence is not None
+    step = {"step": 5, "total_steps": 10} if done else {}
+    ownership.beat(batch.pk, fence, phase=phase, **step)
+    html = page(mia, f"/train/batches/{batch.pk}/live/?state=running")
+    assert html.count("tl-stage-done") == done
+    assert html.count("tl-stage-now") == 1
+    assert f'aria-valuenow="{share}"' in html
+
+
+def test_a_batch_behind_another_one_says_which(
+    project: Project, mia: Client, base: str
+) -> None:
+    first, second = make_batch(project, base), make_batch(project, base)
+    assert ownership.claim(first.pk)
+    html = page(mia, f"/train/batches/{second.pk}/")
+    assert f"Batch #{first.pk} comes first: Running" in html
+    assert "Waiting for a worker" not in html
+    assert "No worker" not in html
+    assert "comes first" not in page(mia, f"/train/batches/{first.pk}/")
+
+
+def test_a_cancelled_batch_says_what_that_means(
+    project: Project, mia: Client, base: str
+) -> None:
+    batch = make_batch(project, base)
+    batches.cancel(batch, None)
+    html = page(mia, f"/train/batches/{batch.pk}/")
+    assert "no version came of it" in html
+    assert f"/train/{project.slug}/?like={batch.pk}" in html
+
+
 def test_a_failed_batch_says_why_and_can_be_run_again(
     project: Project, mia: Client, base: str
 ) -> None:

@@ -32,6 +32,21 @@ def mia(project: Project) -> Client:
     return as_person(make_person("mia", project))
 
 
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        (PRESET_LIST, "No presets of your own here."),
+        (RULES_LIST, "the gate judges by its defaults."),
+        ("/admin/training/trainingbatch/", "Nothing was trained here yet."),
+        ("/admin/registry/version/", "No versions here."),
+    ],
+)
+def test_an_empty_list_says_what_belongs_there(
+    mia: Client, path: str, says: str
+) -> None:
+    assert says in page(mia, path)
+
+
 def form_of_preset(name: str = "careful", on: str = "first", **values: Any) -> Any:
     """What the page of a preset posts."""
     asked = filled(on, **values)

@@ -92,13 +92,17 @@ def _others(new: Evaluation) -> QuerySet[Evaluation]:
 
 
 def _usual(new: Evaluation, others: QuerySet[Evaluation]) -> Evaluation | None:
-    """The newest of the version that serves now, else of another, on the same kind."""
+    """The newest of the version that serves now, else of another, on the same kind.
+
+    Another measurement of the very version comes last: it says next to nothing.
+    """
     alike = others.filter(kind=new.kind)
     if new.kind == Evaluation.Kind.FILE:
         alike = alike.filter(source=new.source)
     active = versions.active(new.version.project)
-    of_active = alike.filter(version=active).first() if active else None
-    return of_active or alike.exclude(version=new.version).first() or alike.first()
+    of_others = alike.exclude(version=new.version)
+    of_active = of_others.filter(version=active).first() if active else None
+    return of_active or of_others.first() or alike.first()
 
 
 def _list(

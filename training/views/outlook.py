@@ -133,6 +133,11 @@ def _advice(standing: Standing, name: str, took: dict[str, float]) -> str:
         )
     if standing.active is None:
         return ""
+    if not known.new:
+        return _(
+            "No label is new since the last training: train again after a change of"
+            " the intents, or to try another recipe."
+        )
     if name == "incremental":
         return (
             _(
