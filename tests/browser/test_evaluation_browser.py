@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from labeling.models import Intent, Project, Question
 from labeling.normalise import text_hash
 from registry.models import Evaluation
+from tests.browser.boxes import swiped
 from tests.makers import make_person, make_project
 from tests.registry.makers import make_version
 from tests.training.evaluations import Row, make_evaluation, make_rows
@@ -158,3 +159,4 @@ def test_the_pages_fit_a_phone(open_as: OpenAs) -> None:
     ):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") == 390, path
+        assert not swiped(page), path

@@ -10,6 +10,7 @@ import django_rq
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.boxes import swiped
 from tests.makers import make_person
 from tests.training.makers import QUICK, make_batch, make_trainable, tiny_base
 from training import ownership
@@ -179,3 +180,4 @@ def test_the_pages_fit_a_phone(open_as: OpenAs, tmp_path: Path) -> None:
     ):
         page = open_as(mia, path, viewport={"width": 390, "height": 844})
         assert page.evaluate("document.documentElement.scrollWidth") == 390
+        assert not swiped(page), path

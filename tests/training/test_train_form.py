@@ -161,6 +161,11 @@ def test_a_full_retrain_is_recommended_while_it_fits(
     assert "going on is recommended" in html
     assert (chosen(html), recommended(html)) == ("incremental", ["incremental"])
 
+    project.questions.update(trained_in="1")
+    html = page(mia, f"/train/{project.slug}/")
+    assert "No label is new since the last training" in html
+    assert "labels are new" not in html
+
 
 def test_few_labels_an_intent_are_told_of_their_preset(
     project: Project, mia: Client
