@@ -247,7 +247,7 @@ def sentence(warning: Warning) -> str:
 def _few_labels(values: dict[str, Any], *, in_all: bool) -> str:
     named = ", ".join(f"{code} ({n})" for code, n in values["intents"])
     if values["count"] > len(values["intents"]):
-        named += ", …"
+        named = _("%(named)s and others") % {"named": named}
     if in_all:
         text = ngettext(
             "%(count)d intent has fewer than %(least)d train labels: %(intents)s."
