@@ -52,9 +52,9 @@ def test_intents_with_few_labels_are_named_with_their_number() -> None:
     assert "farewell (0), greeting (1)" in said["few_labels"]
     assert "gone" not in said["few_labels"]
     assert "others" not in said["few_labels"]
-    for n in range(preflight.NAMED):
-        make_intent(project, f"new_{n}")
-    assert "(0) and others" in found(project)["few_labels"]
+    values = {"intents": [("hi", 1), ("bye", 2)], "count": 3, "least": 10}
+    more = preflight.Warning("few_labels", values)
+    assert "hi (1), bye (2) and others." in preflight.sentence(more)
 
 
 def test_few_labels_everywhere_want_another_preset() -> None:
