@@ -27,7 +27,7 @@ def mia(project: Project) -> Client:
 
 
 def test_a_pair_leads_to_the_queue_between_the_two(
-    self, project: Project, mia: Client
+    project: Project, mia: Client
 ) -> None:
     rows: list[Row] = [(f"q{n}", ["card"], ["loan"], 0.5) for n in range(3)]
     one = make_evaluation(make_version(project, FIVE), rows)
@@ -54,7 +54,7 @@ def test_a_pair_leads_to_the_queue_between_the_two(
 
 
 def test_of_many_open_questions_it_counts_no_more_than_it_says(
-    self, project: Project, mia: Client, monkeypatch: pytest.MonkeyPatch
+    project: Project, mia: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "QUEUE_AT_MOST", 2)
     rows: list[Row] = [("q", ["card"], ["loan"], 0.5)]
