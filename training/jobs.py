@@ -11,8 +11,9 @@ from django.utils.translation import gettext as _
 
 from labeling.models import Question
 from registry.models import Version
-from training import child, failures, ownership, sweeping, workspace
+from training import failures, ownership, sweeping, workspace
 from training.models import TrainingBatch
+from training.processes import child
 
 OBEY_S = 2.0
 """Seconds that a run has to notice a cancel by itself before it is killed."""

@@ -25,15 +25,15 @@ from training import (
     floor,
     gate,
     ownership,
-    preflight,
     provenance,
     replay,
-    together,
     workspace,
 )
 from training.heartbeat import Heartbeat
 from training.ml.interface import Example, ExportReport, FitResult, Progress
 from training.models import TrainingBatch
+from training.planning import preflight
+from training.processes import together
 from training.reporting import Reporter, usual_seconds
 
 MODEL_FOLDER = "model"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from training import recipe_form
+from training.planning import recipe_form
 from training.recipe import PRESETS
 
 

@@ -15,7 +15,8 @@ from django.core.management import CommandError, call_command
 from registry import encoder
 from tests.makers import make_project, make_question
 from tests.training.ml.makers import make_tiny_base
-from training import child, jobs
+from training import jobs
+from training.processes import child
 
 pytestmark = pytest.mark.django_db
 

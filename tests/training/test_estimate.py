@@ -7,8 +7,8 @@ import pytest
 from django.utils import timezone
 
 from tests.training.makers import make_batch, make_trainable
-from training import estimate
 from training.models import TrainingBatch
+from training.planning import estimate
 from training.recipe import PRESETS, Recipe
 
 pytestmark = pytest.mark.django_db

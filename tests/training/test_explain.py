@@ -7,7 +7,8 @@ import pytest
 from django import forms
 from django.utils import translation
 
-from training import explain, recipe_form
+from training import explain
+from training.planning import recipe_form
 from training.recipe import CHOICES, LORA_PARTS, PRESETS, Recipe
 
 NAMES = [field.name for field in fields(Recipe)]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from training.interruption import Interruption
+from training.processes.interruption import Interruption
 
 
 class Stopped(BaseException):

@@ -12,8 +12,9 @@ from registry.models import Evaluation
 from tests.makers import make_intent, make_labelled, make_person, make_project
 from tests.registry.makers import make_version
 from tests.training.makers import make_trainable
-from training import batches, preflight
+from training import batches
 from training.models import GateRules
+from training.planning import preflight
 
 pytestmark = pytest.mark.django_db
 

@@ -21,10 +21,11 @@ from tests.training.ml.makers import (
     make_recipe,
     make_tiny_base,
 )
-from training import together, workspace
+from training import workspace
 from training.ml.interface import FitResult, Progress, TrainingError
 from training.ml.loop import fit
 from training.models import TrainingBatch
+from training.processes import together
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,9 @@ from tests.registry.makers import make_version
 from tests.training.forms import filled
 from tests.training.makers import add_labels, make_batch, make_trainable
 from tests.training.test_pages import as_person, page
-from training import estimate, explain
+from training import explain
 from training.models import Preset, TrainingBatch
+from training.planning import estimate
 from training.recipe import PRESETS, Recipe
 
 pytestmark = pytest.mark.django_db

@@ -12,8 +12,9 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from labeling.admin import cells
 from labeling.admin.scoped import Role, project_ids, signed_in
-from training import explain, recipe_form
+from training import explain
 from training.models import Preset
+from training.planning import recipe_form
 from training.recipe import PRESETS, Recipe
 
 

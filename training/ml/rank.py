@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from training.ml.interface import Epoch, Example, FitResult, Progress, TrainingError
-from training.orphans import die_with_parent
+from training.processes.orphans import die_with_parent
 from training.recipe import Recipe
 
 _ARGUMENTS, _RESULT, _ERROR = "arguments.json", "result.json", "error.json"

@@ -20,7 +20,7 @@ from registry.models import Version
 from training import batches, curves, explain, queueing
 from training.accounting import CPU
 from training.models import TrainingBatch
-from training.recipe_form import same
+from training.planning.recipe_form import same
 from training.views import pages
 
 State = TrainingBatch.State

@@ -9,8 +9,9 @@ from django.utils.translation import gettext as _
 
 from labeling.models import Project, SyntheticQuestion
 from registry.models import Version
-from training import estimate, explain
-from training.presets import Offer
+from training import explain
+from training.planning import estimate
+from training.planning.presets import Offer
 from training.recipe import Recipe
 
 _GPUS = Path("/proc/driver/nvidia/gpus")

@@ -12,10 +12,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from labeling.admin.scoped import Role, project_ids
-from training import explain, presets
+from training import explain
 from training.models import GateRules, Preset
+from training.planning import presets
+from training.planning.recipe_form import same
 from training.recipe import Recipe
-from training.recipe_form import same
 from training.views import pages
 
 

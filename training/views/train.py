@@ -17,11 +17,12 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWi
 from labeling import datasets
 from labeling.models import Project
 from registry import versions
-from training import batches, presets, recipe_form
+from training import batches
 from training.models import TrainingBatch
-from training.presets import Offer
+from training.planning import presets, recipe_form
+from training.planning.presets import Offer
+from training.planning.recipe_form import RecipeForm
 from training.recipe import Recipe
-from training.recipe_form import RecipeForm
 from training.views import pages, warnings
 from training.views.outlook import (
     Standing,

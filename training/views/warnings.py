@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from labeling.models import Intent, Project, Queue
-from training import preflight
+from training.planning import preflight
 from training.recipe import Recipe
 
 

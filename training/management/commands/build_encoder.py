@@ -8,8 +8,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from registry import encoder
-from training import child
 from training.bases import DEFAULT_BASE, BaseModelError
+from training.processes import child
 
 NICENESS = 10
 """Serving on the same machine goes first."""

@@ -13,9 +13,9 @@ from tqdm import tqdm
 from labeling.models import Project
 from registry.models import Version
 from training import batches, runner
-from training.interruption import Interruption
 from training.ml.interface import Progress
 from training.models import TrainingBatch
+from training.processes.interruption import Interruption
 from training.recipe import PRESETS
 
 

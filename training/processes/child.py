@@ -5,7 +5,7 @@ import sys
 
 from django.conf import settings
 
-from training.orphans import TRY_AGAIN, die_with_parent
+from training.processes.orphans import TRY_AGAIN, die_with_parent
 
 __all__ = [
     "TRY_AGAIN",
@@ -32,7 +32,8 @@ def ranks_command(arguments: str, *, processes: int) -> list[str]:
     Args:
         arguments: Folder that says what to train, see `training.ml.rank`.
         processes: How many on this machine. With `TUNELOOP_ACCELERATE_CONFIG` that
-            file says how many, and on how many machines (see `training.together`).
+            file says how many, and on how many machines (see
+            `training.processes.together`).
     """
     launch = [sys.executable, "-m", "accelerate.commands.launch"]
     if settings.ACCELERATE_CONFIG:
@@ -47,7 +48,13 @@ def ranks_command(arguments: str, *, processes: int) -> list[str]:
         launch += ["--dynamo_backend", "no"]
         launch += ["--num_cpu_threads_per_process", str(threads)]
     launch += ["--module", "training.ml.rank", arguments]
-    return [sys.executable, "-m", "training.orphans", str(os.getpid()), *launch]
+    return [
+        sys.executable,
+        "-m",
+        "training.processes.orphans",
+        str(os.getpid()),
+        *launch,
+    ]
 
 
 def _command(*args: str) -> list[str]:

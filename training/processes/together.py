@@ -36,8 +36,8 @@ from typing import IO, Any
 
 from django.conf import settings
 
-from training import child
 from training.ml.interface import FitResult, Progress
+from training.processes import child
 
 _TICK_S = 1.0
 """Seconds without a word from the trainers after which the owner hears a cancel."""

@@ -1,6 +1,6 @@
 """Processes that do not outlive the one that started them (Linux).
 
-    python -m training.orphans PARENT_PID COMMAND …
+    python -m training.processes.orphans PARENT_PID COMMAND …
 
 becomes COMMAND, and is killed as soon as PARENT_PID has ended: for programs that cannot
 ask for it themselves.

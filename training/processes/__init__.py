@@ -1,0 +1,1 @@
+"""Processes that train: how they are started, watched, ended and never left behind."""
