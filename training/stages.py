@@ -19,10 +19,8 @@ from registry.onnx import session
 from registry.onnx.reading import Reading
 from training import (
     batches,
-    calibration,
     card,
     evaluation,
-    floor,
     gate,
     ownership,
     provenance,
@@ -35,6 +33,7 @@ from training.models import TrainingBatch
 from training.planning import preflight
 from training.processes import together
 from training.reporting import Reporter, usual_seconds
+from training.statistics import calibration, floor
 
 MODEL_FOLDER = "model"
 CHECKPOINT_FOLDER = "checkpoints"

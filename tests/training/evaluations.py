@@ -8,7 +8,7 @@ import numpy as np
 
 from labeling.models import Question
 from registry.models import Evaluation, EvaluationAnswer, Version
-from training import metrics
+from training.statistics import metrics
 
 Row = tuple[str, list[str], list[str], float]
 """Text, right intents, answered intents, confidence."""

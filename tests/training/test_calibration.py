@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from registry.onnx.reading import Reading
-from training import calibration, metrics, out_of_scope
+from training.statistics import calibration, metrics, out_of_scope
 
 Logits = npt.NDArray[np.float64]
 Truth = npt.NDArray[np.bool_]

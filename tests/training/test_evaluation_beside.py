@@ -11,9 +11,10 @@ from labeling.models import GoldLabel, KeywordRule, Project, Question
 from registry.models import EvaluationAnswer, Version
 from tests.makers import make_intent, make_labelled, make_project
 from tests.registry.makers import make_version
-from training import evaluation, gate, metrics
+from training import evaluation, gate
 from training.ml.interface import Example
 from training.models import GateRules
+from training.statistics import metrics
 
 pytestmark = pytest.mark.django_db
 

@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 
 from tests.training.ml.makers import TOPICS, make_examples
-from training import floor
 from training.ml.interface import Example
+from training.statistics import floor
 
 
 def rows(count: int = 200, seed: int = 0) -> list[Example]:

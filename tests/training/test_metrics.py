@@ -10,7 +10,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from training import metrics
+from training.statistics import metrics
 
 CLASSES = 7
 

@@ -19,8 +19,8 @@ from registry.models import Evaluation, Version
 from tests.makers import make_person, make_project
 from tests.registry.makers import make_version, write_classifier
 from tests.training.evaluations import Row, make_evaluation
-from training import metrics
 from training.reports import answers, figures, matrix, side_by_side
+from training.statistics import metrics
 
 pytestmark = pytest.mark.django_db
 

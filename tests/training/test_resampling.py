@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from training import metrics, resampling
+from training.statistics import metrics, resampling
 
 CLASSES = 5
 

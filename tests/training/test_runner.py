@@ -189,7 +189,7 @@ def test_a_cancel_during_the_measurement_is_obeyed(
         finally:
             took.append(time.monotonic() - started)
 
-    monkeypatch.setattr("training.floor.train", long)
+    monkeypatch.setattr("training.statistics.floor.train", long)
     assert run(batch).state == State.CANCELLED
     assert took[0] < 5
     assert not project.versions.exists()

@@ -8,13 +8,13 @@ from labeling.models import Dataset, Project
 from registry import artifacts
 from registry.models import Version
 from registry.onnx import session
-from training import floor
 from training.evaluation.answers import Answers, answer_with
 from training.evaluation.beside import rules_alone, with_floor
 from training.evaluation.comparing import broken_rows, compare
 from training.evaluation.measuring import measure
 from training.evaluation.rows import Asked, nobody_waits
 from training.evaluation.scope import Scope
+from training.statistics import floor
 
 
 @dataclass(frozen=True)

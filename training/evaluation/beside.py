@@ -11,12 +11,12 @@ from labeling.normalise import normalise
 from registry.onnx.reading import Reading
 from registry.serving.fusion import Limits, Method, decide, fuse
 from registry.serving.rulebook import Rulebook
-from training import floor
 from training.evaluation.answers import Answers, read
 from training.evaluation.comparing import differences
 from training.evaluation.measuring import summary
 from training.evaluation.rows import Rows, dataset_rows, nobody_waits
 from training.evaluation.scope import Scope
+from training.statistics import floor
 
 NO_DATASET = "no_dataset"
 """The version came from elsewhere, or its dataset is gone."""

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from training import metrics, resampling
 from training.evaluation.answers import Answers
 from training.evaluation.measuring import matrices, out_of_scope, stated
 from training.evaluation.rows import Rows, wanted
 from training.evaluation.scope import Scope
+from training.statistics import metrics, resampling
 
 
 def compare(

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from training import metrics, resampling
 from training.evaluation.answers import Answers, Floats
 from training.evaluation.rows import Rows, wanted
 from training.evaluation.scope import Scope
+from training.statistics import metrics, resampling
 
 MAX_CONFUSED = 20
 """Confused pairs that are kept in an evaluation."""

@@ -10,7 +10,7 @@ from django.db import connection, transaction
 
 from labeling.models import Intent
 from registry.models import Evaluation, Version
-from training import metrics, resampling
+from training.statistics import metrics, resampling
 
 PAGE = 10
 """Questions of a list at a time."""

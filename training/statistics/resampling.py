@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.metrics import CALIBRATION_BINS, Bools
+from training.statistics.metrics import CALIBRATION_BINS, Bools
 
 Floats = npt.NDArray[np.float64]
 

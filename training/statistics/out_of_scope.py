@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from registry.onnx.reading import Bools, Floats, OutOfScope, log_sum_exp
-from training import metrics
+from training.statistics import metrics
 
 MIN_LABELLED = 20
 """Out-of-scope validation rows below which only the in-scope ones are gone by."""

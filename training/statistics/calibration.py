@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from registry.onnx.reading import Bools, Floats, OutOfScope, Reading, log_sum_exp
 from registry.onnx.session import OnnxClassifier
-from training import metrics, out_of_scope
 from training.ml.interface import Example
+from training.statistics import metrics, out_of_scope
 
 MIN_ROWS = 50
 """Validation rows below which everything stays as the model says it."""

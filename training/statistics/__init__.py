@@ -1,0 +1,1 @@
+"""The numbers behind a version: metrics, chance, calibration, the floor. No database."""
