@@ -10,7 +10,7 @@ from typing import Any, Self
 from django.db import DatabaseError, connection
 from django.db.utils import InterfaceError
 
-from training import ownership
+from training.batches import ownership
 
 BEAT_S = 1.0
 """Seconds between two signs of life; a cancel is noticed at one of them."""

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from labeling.models import Question
 from registry.models import Version
-from training import failures, ownership, sweeping, workspace
+from training.batches import failures, ownership, sweeping, workspace
 from training.models import TrainingBatch
 from training.processes import child
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from training import ownership
+from training.batches import ownership
 from training.heartbeat import REPORT_S, Heartbeat
 from training.ml.interface import Progress
 from training.models import TrainingBatch

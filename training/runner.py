@@ -12,15 +12,8 @@ from redis.exceptions import RedisError
 
 from labeling import datasets
 from registry import artifacts, versions
-from training import (
-    accounting,
-    failures,
-    gate,
-    ownership,
-    stages,
-    sweeping,
-    workspace,
-)
+from training import accounting, gate, stages
+from training.batches import failures, ownership, sweeping, workspace
 from training.heartbeat import Cancelled, Heartbeat, Lost
 from training.ml.interface import Progress
 from training.models import TrainingBatch

@@ -17,16 +17,8 @@ from django.utils.translation import gettext as _
 from registry import artifacts, versions
 from registry.onnx import session
 from registry.onnx.reading import Reading
-from training import (
-    batches,
-    card,
-    evaluation,
-    gate,
-    ownership,
-    provenance,
-    replay,
-    workspace,
-)
+from training import batches, card, evaluation, gate, provenance, replay
+from training.batches import ownership, workspace
 from training.heartbeat import Heartbeat
 from training.ml.interface import Example, ExportReport, FitResult, Progress
 from training.models import TrainingBatch

@@ -261,7 +261,8 @@ class Arm:
 
     def _end_leftovers(self) -> None:
         """A killed run leaves its batch running until that is seen to be stale."""
-        from training import batches, sweeping
+        from training import batches
+        from training.batches import sweeping
         from training.models import TrainingBatch
 
         unfinished = TrainingBatch.objects.filter(

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.boxes import swiped
 from tests.makers import make_person
 from tests.training.makers import QUICK, make_batch, make_trainable, tiny_base
-from training import ownership
+from training.batches import ownership
 from training.models import TrainingBatch
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from tests.training.makers import make_batch, make_trainable
-from training import accounting, ownership, runner
+from training import accounting, runner
+from training.batches import ownership
 from training.models import TrainingBatch
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -12,7 +12,8 @@ from registry.models import Evaluation
 from tests.makers import make_key, make_project
 from tests.registry.makers import make_version
 from tests.training.makers import make_batch, make_trainable
-from training import batches, jobs, ownership
+from training import jobs
+from training.batches import ownership
 from training.models import Preset, TrainingBatch
 from training.recipe import PRESETS
 
@@ -203,7 +204,7 @@ def test_an_unreachable_queue_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
 
     project = make_project()
     make_version(project)
-    monkeypatch.setattr("training.queueing.evaluate", gone)
+    monkeypatch.setattr("training.batches.queueing.evaluate", gone)
     path = "/api/v1/model-tuning/versions/1/evaluate"
     assert_problem(Api(project).post(path), 503, "unavailable")
 
@@ -221,4 +222,4 @@ def test_a_batch_is_kept_when_the_queue_is_away(
     made = Api(make_trainable()).post(BATCHES, {"base": base})
     assert made.status_code == 201
     assert made.json()["state"] == "queued"
-    assert TrainingBatch.objects.get().state == batches.State.QUEUED
+    assert TrainingBatch.objects.get().state == TrainingBatch.State.QUEUED

@@ -15,8 +15,8 @@ from registry.models import Version
 from tests.makers import make_person, make_project
 from tests.registry.makers import make_version
 from tests.training.makers import add_labels, age, make_batch, make_trainable
-from training import batches, ownership, queueing, sweeping, workspace
-from training.batches import recipe_of
+from training import batches
+from training.batches import ownership, queueing, recipe_of, sweeping, workspace
 from training.models import Preset, TrainingBatch
 
 pytestmark = pytest.mark.django_db

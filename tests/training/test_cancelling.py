@@ -12,7 +12,8 @@ from django.db import connection
 
 from tests.registry.test_artifacts import Elsewhere
 from tests.training.makers import make_batch, make_trainable
-from training import batches, jobs, runner, workspace
+from training import batches, jobs, runner
+from training.batches import workspace
 from training.models import TrainingBatch
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -16,7 +16,8 @@ import pytest
 
 from labeling.models import Project
 from tests.training.makers import age, make_batch, make_trainable
-from training import batches, queueing, stages, sweeping, workspace
+from training import batches, stages
+from training.batches import queueing, sweeping, workspace
 from training.models import TrainingBatch
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]

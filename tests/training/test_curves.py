@@ -2,7 +2,7 @@
 
 import pytest
 
-from training import curves
+from training.batches import curves
 
 
 def test_a_curve_fills_its_axes() -> None:

@@ -18,7 +18,8 @@ from registry import artifacts, versions
 from registry.models import Version
 from tests.makers import make_person
 from tests.training.makers import make_batch, make_trainable, tiny_base
-from training import batches, failures, jobs, runner, workspace
+from training import batches, jobs, runner
+from training.batches import failures, workspace
 from training.models import TrainingBatch
 
 pytestmark = pytest.mark.django_db(transaction=True)

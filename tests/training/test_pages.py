@@ -13,7 +13,7 @@ from tests.makers import make_person, make_project
 from tests.registry.makers import make_version
 from tests.training.forms import filled
 from tests.training.makers import make_batch, make_trainable
-from training import batches, ownership
+from training.batches import ownership
 from training.models import TrainingBatch
 
 pytestmark = pytest.mark.django_db
@@ -334,7 +334,7 @@ def _succeeded(project: Project, base: str) -> TrainingBatch:
     now = timezone.now()
     per_intent = {"stock": {"n": 9, "before": 1.0, "after": 0.5, "p": 0.06}}
     TrainingBatch.objects.filter(pk=batch.pk).update(
-        state=batches.State.SUCCEEDED,
+        state=TrainingBatch.State.SUCCEEDED,
         version=version,
         started_at=now - timedelta(minutes=3),
         finished_at=now,

@@ -3,7 +3,8 @@
 import pytest
 
 from tests.training.makers import make_batch, make_trainable
-from training import batches, ownership, reporting
+from training import batches, reporting
+from training.batches import ownership
 from training.heartbeat import Cancelled, Heartbeat, Lost
 from training.ml.interface import Progress
 from training.models import TrainingBatch

@@ -21,7 +21,7 @@ from tests.training.ml.makers import (
     make_recipe,
     make_tiny_base,
 )
-from training import workspace
+from training.batches import workspace
 from training.ml.interface import FitResult, Progress, TrainingError
 from training.ml.loop import fit
 from training.models import TrainingBatch

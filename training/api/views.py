@@ -15,8 +15,9 @@ from rest_framework.views import APIView
 from labeling.api.problems import Problem, responses
 from labeling.models import ApiKey, Project
 from registry.models import Evaluation, Version
-from training import batches, queueing
+from training import batches
 from training.api import serializers
+from training.batches import queueing
 from training.models import TrainingBatch
 
 MAX_LISTED = 100

@@ -26,7 +26,7 @@ from django.utils.translation import gettext as _
 
 from labeling import background, formats
 from registry.models import Evaluation, Version
-from training import failures
+from training.batches import failures
 from training.evaluation.keeping import appraise_version, record
 from training.evaluation.rows import Asked, TooManyRows, read_file
 from training.models import EvaluationRun

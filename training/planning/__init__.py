@@ -1,1 +1,1 @@
-"""Before a training: presets, the recipe as a form, time needed, what speaks against."""
+"""Before a training: presets, the recipe as a form, time needed, reasons against it."""

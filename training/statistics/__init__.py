@@ -1,1 +1,1 @@
-"""The numbers behind a version: metrics, chance, calibration, the floor. No database."""
+"""The numbers behind a version: metrics, chance, calibration, floor. No database."""

@@ -17,8 +17,9 @@ from django.views.decorators.http import require_GET, require_POST
 from labeling.admin import cells
 from registry.admin.evaluation import Shown
 from registry.models import Version
-from training import batches, curves, explain, queueing
+from training import batches, explain
 from training.accounting import CPU
+from training.batches import curves, queueing
 from training.models import TrainingBatch
 from training.planning.recipe_form import same
 from training.views import pages

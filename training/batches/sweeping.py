@@ -7,7 +7,7 @@ from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext as _
 
-from training import ownership, queueing, workspace
+from training.batches import ownership, queueing, workspace
 from training.models import TrainingBatch
 
 MAX_ATTEMPTS = 20

@@ -14,7 +14,8 @@ from labeling import datasets
 from labeling.models import Dataset, Project
 from registry import versions
 from registry.models import Version
-from training import bases, ownership, queueing, sweeping, workspace
+from training import bases
+from training.batches import ownership, queueing, sweeping, workspace
 from training.models import BatchStep, Preset, TrainingBatch
 from training.recipe import PRESETS, Recipe
 

@@ -1,0 +1,41 @@
+"""A batch's life: asked for, queued, owned by one run, swept up after a kill."""
+
+from training.batches.asking import (
+    INCREMENTAL,
+    BatchError,
+    BatchUnderWay,
+    InvalidRecipe,
+    NotEnoughLabels,
+    NothingToTrainOn,
+    UnknownBase,
+    WrongState,
+    cancel,
+    create,
+    goes_on,
+    presets,
+    recipe_of,
+    retry,
+    start,
+    stored_recipe,
+    unfinished,
+)
+
+__all__ = [
+    "INCREMENTAL",
+    "BatchError",
+    "BatchUnderWay",
+    "InvalidRecipe",
+    "NotEnoughLabels",
+    "NothingToTrainOn",
+    "UnknownBase",
+    "WrongState",
+    "cancel",
+    "create",
+    "goes_on",
+    "presets",
+    "recipe_of",
+    "retry",
+    "start",
+    "stored_recipe",
+    "unfinished",
+]
