@@ -7,9 +7,9 @@ import time
 import pytest
 
 from tests.training.makers import make_batch, make_trainable
-from training import accounting, runner
 from training.batches import ownership
 from training.models import TrainingBatch
+from training.running import accounting, runner
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

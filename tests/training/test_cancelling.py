@@ -12,9 +12,10 @@ from django.db import connection
 
 from tests.registry.test_artifacts import Elsewhere
 from tests.training.makers import make_batch, make_trainable
-from training import batches, jobs, runner
+from training import batches, jobs
 from training.batches import workspace
 from training.models import TrainingBatch
+from training.running import runner
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

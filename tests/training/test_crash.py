@@ -16,9 +16,10 @@ import pytest
 
 from labeling.models import Project
 from tests.training.makers import age, make_batch, make_trainable
-from training import batches, stages
+from training import batches
 from training.batches import queueing, sweeping, workspace
 from training.models import TrainingBatch
+from training.running import stages
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 

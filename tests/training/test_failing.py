@@ -18,9 +18,10 @@ from registry import artifacts, versions
 from registry.models import Version
 from tests.makers import make_person
 from tests.training.makers import make_batch, make_trainable, tiny_base
-from training import batches, jobs, runner
+from training import batches, jobs
 from training.batches import failures, workspace
 from training.models import TrainingBatch
+from training.running import runner
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

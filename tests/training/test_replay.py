@@ -10,8 +10,8 @@ from labeling.models import Dataset, DatasetItem, Project
 from registry.models import Version
 from tests.makers import make_intent, make_labelled, make_project
 from tests.registry.makers import make_version
-from training import replay
 from training.ml.interface import Example
+from training.running import replay
 
 pytestmark = pytest.mark.django_db
 

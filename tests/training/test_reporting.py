@@ -3,11 +3,12 @@
 import pytest
 
 from tests.training.makers import make_batch, make_trainable
-from training import batches, reporting
+from training import batches
 from training.batches import ownership
-from training.heartbeat import Cancelled, Heartbeat, Lost
 from training.ml.interface import Progress
 from training.models import TrainingBatch
+from training.running import reporting
+from training.running.heartbeat import Cancelled, Heartbeat, Lost
 
 pytestmark = pytest.mark.django_db
 
@@ -37,7 +38,7 @@ def test_steps_are_written_once_a_second(
     beat: Heartbeat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [100.0]
-    monkeypatch.setattr("training.reporting.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("training.running.reporting.time.monotonic", lambda: clock[0])
     report = reporting.Reporter(beat)
     for step in range(1, 13):
         report(progress(step))

@@ -13,9 +13,10 @@ from registry import artifacts, versions
 from registry.models import Evaluation
 from registry.onnx.session import OnnxClassifier
 from tests.training.makers import add_labels, make_batch, make_trainable
-from training import batches, runner, stages
+from training import batches
 from training.batches import ownership, workspace
 from training.models import TrainingBatch
+from training.running import runner, stages
 
 # The heartbeat writes from a connection of its own: it has to see what is committed.
 pytestmark = pytest.mark.django_db(transaction=True)

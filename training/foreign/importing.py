@@ -17,10 +17,11 @@ from labeling.models import Project, Question
 from registry import versions
 from registry.models import Version
 from registry.onnx.session import LABELS_FILE
-from training import evaluation, gate, provenance
+from training import evaluation, gate
 from training.foreign.errors import ForeignError
 from training.foreign.folders import WEIGHTS, Found, look
 from training.ml.interface import Progress
+from training.running import provenance
 from training.statistics import calibration
 
 CARD_FILE = "card.md"

@@ -19,7 +19,8 @@ from labeling.models import Membership, Project, Question
 from labeling.normalise import text_hash
 from registry import versions
 from registry.models import Version
-from training import batches, evaluation, runner
+from training import batches, evaluation
+from training.running import runner
 from tuneloop import sample, web
 from tuneloop.demo.client import LiveClient
 from tuneloop.demo.seed import add, create_project, split

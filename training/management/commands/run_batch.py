@@ -7,10 +7,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import InterfaceError, OperationalError
 
-from training import runner
 from training.processes import child
 from training.processes.child import TRY_AGAIN
 from training.processes.interruption import Interruption
+from training.running import runner
 
 NICENESS = 10
 """Serving on the same machine goes first."""

@@ -12,11 +12,12 @@ from tqdm import tqdm
 
 from labeling.models import Project
 from registry.models import Version
-from training import batches, runner
+from training import batches
 from training.ml.interface import Progress
 from training.models import TrainingBatch
 from training.processes.interruption import Interruption
 from training.recipe import PRESETS
+from training.running import runner
 
 
 class Command(BaseCommand):

@@ -12,11 +12,12 @@ from redis.exceptions import RedisError
 
 from labeling import datasets
 from registry import artifacts, versions
-from training import accounting, gate, stages
+from training import gate
 from training.batches import failures, ownership, sweeping, workspace
-from training.heartbeat import Cancelled, Heartbeat, Lost
 from training.ml.interface import Progress
 from training.models import TrainingBatch
+from training.running import accounting, stages
+from training.running.heartbeat import Cancelled, Heartbeat, Lost
 
 _NO_DATABASE = (OperationalError, InterfaceError)
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from training.batches import ownership
-from training.heartbeat import REPORT_S, Heartbeat
 from training.ml.interface import Progress
 from training.models import TrainingBatch
+from training.running.heartbeat import REPORT_S, Heartbeat
 
 VALIDATE, TRAIN, EXPORT = "validate", "train", "export"
 

@@ -17,14 +17,15 @@ from django.utils.translation import gettext as _
 from registry import artifacts, versions
 from registry.onnx import session
 from registry.onnx.reading import Reading
-from training import batches, card, evaluation, gate, provenance, replay
+from training import batches, evaluation, gate
 from training.batches import ownership, workspace
-from training.heartbeat import Heartbeat
 from training.ml.interface import Example, ExportReport, FitResult, Progress
 from training.models import TrainingBatch
 from training.planning import preflight
 from training.processes import together
-from training.reporting import Reporter, usual_seconds
+from training.running import card, provenance, replay
+from training.running.heartbeat import Heartbeat
+from training.running.reporting import Reporter, usual_seconds
 from training.statistics import calibration, floor
 
 MODEL_FOLDER = "model"

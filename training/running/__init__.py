@@ -1,0 +1,1 @@
+"""One run of a batch: its stages, its sign of life, what it reports and registers."""
