@@ -18,7 +18,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultiple, UnfoldAdminSelectWidget
 
-from labeling import access, annotations, clusters, search
+from labeling import access, clusters, search
 from labeling.admin import cells
 from labeling.admin.question_filters import (
     ConfidenceFilter,
@@ -40,6 +40,7 @@ from labeling.admin.scoped import (
     signed_in,
 )
 from labeling.exchange import QuestionExchange
+from labeling.labels import annotations
 from labeling.models import GoldLabel, Intent, Question
 
 _KIND = {

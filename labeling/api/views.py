@@ -10,9 +10,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from labeling import datasets, queue, rules
-from labeling.annotations import InvalidVerdict
 from labeling.api import serializers
 from labeling.api.problems import Problem, responses
+from labeling.labels.annotations import InvalidVerdict
 from labeling.models import ApiKey, Question
 from labeling.queue import StaleLease
 from labeling.taxonomy import UnknownIntent

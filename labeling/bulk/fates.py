@@ -16,7 +16,8 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from labeling import access, annotations, clusters, taxonomy
+from labeling import access, clusters, taxonomy
+from labeling.labels import annotations
 from labeling.models import Intent, Lease, Membership, Project, Question
 
 MOST = 10_000

@@ -15,8 +15,9 @@ from django.db import OperationalError, connection
 from django.utils.translation import gettext as _
 from psycopg.errors import DeadlockDetected
 
-from labeling import annotations, gold, taxonomy
+from labeling import taxonomy
 from labeling.bulk import fates
+from labeling.labels import annotations, gold
 from labeling.models import BulkAction, GoldLabel, Intent, LabelChange, Project
 
 LOCK = """

@@ -8,9 +8,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from labeling import access, gold, priority
-from labeling.annotations import CannotUndo
+from labeling import access, priority
 from labeling.bulk.labelling import LOCK
+from labeling.labels import gold
+from labeling.labels.annotations import CannotUndo
 from labeling.models import BulkAction, Membership
 
 _QUESTIONS = """

@@ -11,7 +11,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db.backends.utils import CursorWrapper
 
-from labeling.broken import DOUBTS_END
+from labeling.labels.broken import DOUBTS_END
 from labeling.priority import UNRANKED, score
 
 Cursor = CursorWrapper

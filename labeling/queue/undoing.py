@@ -9,8 +9,9 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from labeling import annotations, bulk, gold
-from labeling.annotations import CannotUndo
+from labeling import bulk
+from labeling.labels import annotations, gold
+from labeling.labels.annotations import CannotUndo
 from labeling.models import (
     Annotation,
     BulkAction,

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from labeling import annotations, bulk, gold, taxonomy
-from labeling.annotations import Shown
+from labeling import bulk, taxonomy
+from labeling.labels import annotations, gold
+from labeling.labels.annotations import Shown
 from labeling.models import (
     Annotation,
     BulkAction,

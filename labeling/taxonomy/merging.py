@@ -17,7 +17,8 @@ from django.db import (
 from django.utils.translation import gettext as _
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
-from labeling import gold, revision
+from labeling import revision
+from labeling.labels import gold
 from labeling.models import GoldLabel, Intent, IntentAlias, LabelChange
 from labeling.taxonomy import growing, repointing
 from labeling.taxonomy.audit import TaxonomyChanged, note, still_there, take_turn

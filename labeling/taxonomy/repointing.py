@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models.fields.reverse_related import ManyToOneRel
 
-from labeling.broken import DOUBTS_END
+from labeling.labels.broken import DOUBTS_END
 from labeling.models import Annotation, GoldLabel, Intent, IntentAlias, KeywordRule
 
 _OF_THEM = """

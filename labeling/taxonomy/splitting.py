@@ -9,7 +9,8 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
-from labeling import gold, priority, revision
+from labeling import priority, revision
+from labeling.labels import gold
 from labeling.models import (
     GoldLabel,
     Intent,

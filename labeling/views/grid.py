@@ -18,8 +18,8 @@ from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import reswap, retarget
 
 from labeling import bulk, finding, labelset
-from labeling.annotations import CannotUndo, InvalidVerdict
 from labeling.finding import SHOWN, Filter
+from labeling.labels.annotations import CannotUndo, InvalidVerdict
 from labeling.labelset import LabelSet
 from labeling.models import BulkAction, Question
 from labeling.similar import EncoderMissing

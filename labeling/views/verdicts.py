@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from labeling import labelset, progress, queue
-from labeling.annotations import CannotUndo, InvalidVerdict
+from labeling.labels.annotations import CannotUndo, InvalidVerdict
 from labeling.models import LabelChange, Question
 from labeling.queue import StaleLease
 from labeling.taxonomy import UnknownIntent

@@ -80,7 +80,7 @@ def _plain(project: Any, user: Any) -> tuple[int, int]:
     from django.db.models import Exists, OuterRef
     from django.utils import timezone
 
-    from labeling.annotations import next_token
+    from labeling.labels.annotations import next_token
     from labeling.models import Lease, Question
 
     collisions = 0

@@ -2,8 +2,9 @@
 
 import pytest
 
-from labeling import annotations, gold, queue
-from labeling.annotations import CannotUndo, InvalidVerdict
+from labeling import queue
+from labeling.labels import annotations, gold
+from labeling.labels.annotations import CannotUndo, InvalidVerdict
 from labeling.models import Annotation, LabelChange, Lease, Question
 from labeling.queue import StaleLease
 from labeling.taxonomy import UnknownIntent

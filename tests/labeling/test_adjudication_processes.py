@@ -16,7 +16,7 @@ import random, sys, django
 django.setup()
 from django.contrib.auth.models import User
 from labeling import queue
-from labeling.annotations import CannotUndo
+from labeling.labels.annotations import CannotUndo
 from labeling.models import Project
 from labeling.queue import StaleLease
 project = Project.objects.get(slug=sys.argv[1])

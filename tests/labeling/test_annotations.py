@@ -3,8 +3,8 @@
 import pytest
 from django.db import transaction
 
-from labeling import annotations
-from labeling.annotations import CannotUndo, InvalidVerdict
+from labeling.labels import annotations
+from labeling.labels.annotations import CannotUndo, InvalidVerdict
 from labeling.models import Annotation, GoldLabel, Lease, Question
 from tests.makers import make_intent, make_person, make_project, make_question
 

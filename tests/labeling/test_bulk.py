@@ -6,8 +6,9 @@ import pytest
 from django.core.exceptions import PermissionDenied
 from django.utils import timezone
 
-from labeling import annotations, bulk, queue
-from labeling.annotations import CannotUndo, InvalidVerdict
+from labeling import bulk, queue
+from labeling.labels import annotations
+from labeling.labels.annotations import CannotUndo, InvalidVerdict
 from labeling.models import (
     Annotation,
     BulkAction,

@@ -3,7 +3,7 @@
 import pytest
 
 from labeling import bulk
-from labeling.annotations import CannotUndo
+from labeling.labels.annotations import CannotUndo
 from labeling.models import Annotation, BulkAction, GoldLabel, Lease, Question
 from tests.makers import make_intent, make_person, make_project, make_question
 from tests.processes import go, outputs

@@ -7,9 +7,10 @@ import pytest
 from django.db import Error, IntegrityError, connection, transaction
 from django.utils import timezone
 
-from labeling import annotations, datasets
+from labeling import datasets
 from labeling.formats import Row
 from labeling.intake import import_rows
+from labeling.labels import annotations
 from labeling.models import (
     Dataset,
     DatasetItem,

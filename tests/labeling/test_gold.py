@@ -4,7 +4,8 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from labeling import gold, taxonomy
+from labeling import taxonomy
+from labeling.labels import gold
 from labeling.models import (
     Annotation,
     BulkAction,

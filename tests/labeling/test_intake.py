@@ -7,9 +7,10 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from labeling import annotations, priority
+from labeling import priority
 from labeling.formats import BadLine, Row
 from labeling.intake import bulk, import_rows
+from labeling.labels import annotations
 from labeling.models import (
     GoldLabel,
     Intent,

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from django.utils import timezone
 
-from labeling import gold, label_errors
+from labeling import label_errors
 from labeling.label_errors import finding
+from labeling.labels import gold
 from labeling.models import (
     Embedding,
     GoldLabel,

@@ -11,8 +11,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from labeling import gold, label_errors, quality
+from labeling import label_errors, quality
 from labeling.agreement import Distance, Undefined
+from labeling.labels import gold
 from labeling.models import (
     Annotation,
     BulkAction,

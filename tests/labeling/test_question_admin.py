@@ -3,7 +3,8 @@
 import pytest
 from django.urls import reverse
 
-from labeling import annotations, search
+from labeling import search
+from labeling.labels import annotations
 from labeling.models import GoldLabel, LabelChange, Question
 from tests.labeling.pages import list_url, page_url, signed_in
 from tests.makers import make_intent, make_labelled, make_project, make_question

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from labeling import queue
-from labeling.annotations import CannotUndo, InvalidVerdict, set_gold
+from labeling.labels.annotations import CannotUndo, InvalidVerdict, set_gold
 from labeling.models import Annotation, GoldLabel, Lease, Question
 from labeling.queue import StaleLease
 from labeling.taxonomy import UnknownIntent

@@ -2,7 +2,8 @@
 
 import pytest
 
-from labeling import annotations, broken, gold, progress, queue, taxonomy
+from labeling import progress, queue, taxonomy
+from labeling.labels import annotations, broken, gold
 from labeling.models import GoldLabel, Lease, Project, Question, Queue
 from tests.makers import (
     make_intent,

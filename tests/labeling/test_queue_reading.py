@@ -6,7 +6,8 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from labeling import annotations, bulk, highlight, labelset, queue, similar
+from labeling import bulk, highlight, labelset, queue, similar
+from labeling.labels import annotations
 from labeling.models import (
     Annotation,
     GoldLabel,

@@ -5,7 +5,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from labeling import bulk, queue
-from labeling.annotations import CannotUndo
+from labeling.labels.annotations import CannotUndo
 from labeling.models import (
     Annotation,
     BulkAction,

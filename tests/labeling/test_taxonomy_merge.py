@@ -5,7 +5,8 @@ from django.contrib.admin.models import LogEntry
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from labeling import annotations, taxonomy
+from labeling import taxonomy
+from labeling.labels import annotations
 from labeling.models import (
     Annotation,
     Dataset,

@@ -4,7 +4,8 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.core.exceptions import ValidationError
 
-from labeling import annotations, queue, taxonomy
+from labeling import queue, taxonomy
+from labeling.labels import annotations
 from labeling.models import (
     Annotation,
     Embedding,

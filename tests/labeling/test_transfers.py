@@ -13,7 +13,8 @@ from django.utils import timezone
 from redis import Redis
 from rq import Queue
 
-from labeling import annotations, background, formats, queue, transfers
+from labeling import background, formats, queue, transfers
+from labeling.labels import annotations
 from labeling.models import Question, Transfer
 from labeling.transfers import ownership, running
 from tests.makers import (

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import transaction
 
-from labeling import broken
+from labeling.labels import broken
 from labeling.models import Project
 from registry.models import Evaluation, Version
 from training import evaluation

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
-from labeling import gold
+from labeling.labels import gold
 from labeling.models import (
     Annotation,
     GoldLabel,

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from psycopg.types.json import Jsonb
 
-from labeling.broken import DOUBTS_END
+from labeling.labels.broken import DOUBTS_END
 from labeling.models import BulkAction, Intent, LabelChange
 
 _LOCK = """

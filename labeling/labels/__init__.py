@@ -1,0 +1,1 @@
+"""Labels: verdicts, the gold that they add up to, and doubts about it."""
