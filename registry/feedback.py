@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 from labeling import taxonomy
 from labeling.models import Project, Question
-from labeling.priority import RAISED
+from labeling.ranking.priority import RAISED
 from registry.models import ClassificationLog, Feedback
 
 

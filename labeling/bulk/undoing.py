@@ -8,11 +8,12 @@ from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from labeling import access, priority
+from labeling import access
 from labeling.bulk.labelling import LOCK
 from labeling.labels import gold
 from labeling.labels.annotations import CannotUndo
 from labeling.models import BulkAction, Membership
+from labeling.ranking import priority
 
 _QUESTIONS = """
 SELECT question_id FROM labeling_annotation WHERE bulk_id = %(bulk)s

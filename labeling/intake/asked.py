@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 
 from labeling.models import Project
 from labeling.normalise import split_point, text_hash
-from labeling.priority import RAISED, UNRANKED, need_sql, score_sql
+from labeling.ranking.priority import RAISED, UNRANKED, need_sql, score_sql
 
 GOLD = "gold"
 """Method of an answer that is the gold label of exactly this text."""

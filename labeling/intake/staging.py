@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.db.backends.utils import CursorWrapper
 
 from labeling.labels.broken import DOUBTS_END
-from labeling.priority import UNRANKED, score
+from labeling.ranking.priority import UNRANKED, score
 
 Cursor = CursorWrapper
 Staged = tuple[int, str, str, str, str | None]

@@ -18,7 +18,7 @@ from labeling.models import (
     Project,
     Question,
 )
-from labeling.priority import RAISED
+from labeling.ranking.priority import RAISED
 
 
 class InvalidVerdict(ValueError):

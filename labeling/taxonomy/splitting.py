@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
-from labeling import priority, revision
+from labeling import revision
 from labeling.labels import gold
 from labeling.models import (
     GoldLabel,
@@ -20,6 +20,7 @@ from labeling.models import (
     Project,
 )
 from labeling.normalise import normalise
+from labeling.ranking import priority
 from labeling.taxonomy import growing, repointing
 from labeling.taxonomy.audit import note, still_there, take_turn
 from labeling.taxonomy.parts import Part, PartFinder, check, match, sort

@@ -13,7 +13,7 @@ from labeling.labelset import LabelSet
 from labeling.models import Annotation, GoldLabel, Intent, Project, Question
 from labeling.queue import Claimed
 from labeling.queue.sources import REVIEW
-from labeling.suggestions import Suggestion, Trace, suggest, trace
+from labeling.ranking.suggestions import Suggestion, Trace, suggest, trace
 
 NEIGHBOURS = 5
 MAX_DUPLICATES = 200

@@ -8,10 +8,10 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from labeling import priority
 from labeling.intake import log_question
 from labeling.models import Project, Question
 from labeling.normalise import split_of, text_hash
+from labeling.ranking import priority
 from tests.makers import make_intent, make_labelled, make_project
 
 pytestmark = pytest.mark.django_db

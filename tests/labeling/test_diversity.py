@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labeling import diversity, priority, similar
+from labeling import similar
 from labeling.models import Project, Question
+from labeling.ranking import diversity, priority
 from tests.makers import make_project, make_question
 
 

@@ -7,7 +7,6 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from labeling import priority
 from labeling.formats import BadLine, Row
 from labeling.intake import bulk, import_rows
 from labeling.labels import annotations
@@ -20,6 +19,7 @@ from labeling.models import (
     Question,
 )
 from labeling.normalise import text_hash
+from labeling.ranking import priority
 from tests.makers import (
     make_intent,
     make_labelled,

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from labeling import priority
 from labeling.models import Project, Question
+from labeling.ranking import priority
 from tests.makers import make_intent, make_labelled, make_project, make_question
 
 pytestmark = pytest.mark.django_db

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from labeling import guidelines, labelset, progress, queue
 from labeling.models import Annotation, IntentAlias, Lease, Question
-from labeling.suggestions import suggest
+from labeling.ranking.suggestions import suggest
 from tests.makers import (
     make_intent,
     make_labelled,

@@ -15,7 +15,7 @@ from labeling.models import (
     Project,
     Question,
 )
-from labeling.priority import RAISED
+from labeling.ranking.priority import RAISED
 from labeling.taxonomy import Part
 from tests.makers import (
     make_intent,

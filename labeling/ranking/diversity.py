@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from django.db import connection
 
-from labeling.priority import OWN_SCORE, RAISED, UNRANKED, need_sql, score_sql
+from labeling.ranking.priority import OWN_SCORE, RAISED, UNRANKED, need_sql, score_sql
 
 Floats = npt.NDArray[np.floating[Any]]
 

@@ -9,7 +9,7 @@
                 second best's; 1/2 where nobody has answered yet: below what the
                 version wavers at, above what it is sure of.
     diversity = 1 / rank among the most promising questions that say alike things, see
-                `labeling.diversity`; `UNRANKED` for all others.
+                `labeling.ranking.diversity`; `UNRANKED` for all others.
     need      = above 1 where the answered intent has few labels, below where it has
                 many, see `intent_need`.
 

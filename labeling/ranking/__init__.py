@@ -1,0 +1,1 @@
+"""What comes first: which question to label next, and which intents to offer for it."""
