@@ -14,9 +14,10 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 from psycopg.errors import QueryCanceled
 
-from labeling import bulk, clusters, search, similar
+from labeling import bulk
 from labeling.labelset import LabelSet
 from labeling.models import Embedding, Project, Question
+from labeling.search import clusters, similar, substrings
 
 SHOWN = 100
 """Questions that are shown at once."""
@@ -241,7 +242,7 @@ def _by_text(project: Project, wanted: Filter) -> tuple[QuerySet[Question], bool
     rows = wanted.questions(project)
     if not wanted.text:
         return rows, False, False
-    found = search.find(rows, wanted.text, projects=[project.pk])
+    found = substrings.find(rows, wanted.text, projects=[project.pk])
     return found.questions, found.is_capped, found.is_cut
 
 

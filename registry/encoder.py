@@ -14,7 +14,7 @@ import numpy.typing as npt
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from labeling.similar import EncoderMissing
+from labeling.search.similar import EncoderMissing
 from registry import artifacts
 from registry.onnx.encoder import FILES, POINTER_FILE, OnnxEncoder, digest
 from registry.onnx.session import ArtifactError

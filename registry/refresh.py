@@ -28,9 +28,9 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from psycopg.types.json import Jsonb
 
-from labeling import clusters, similar
 from labeling.models import Project, Question
 from labeling.ranking import diversity, priority
+from labeling.search import clusters, similar
 from registry.models import Refresh
 from registry.serving import engine
 from registry.serving.engine import Answer, Target

@@ -18,7 +18,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultiple, UnfoldAdminSelectWidget
 
-from labeling import access, clusters, search
+from labeling import access
 from labeling.admin import cells
 from labeling.admin.question_filters import (
     ConfidenceFilter,
@@ -42,6 +42,7 @@ from labeling.admin.scoped import (
 from labeling.exchange import QuestionExchange
 from labeling.labels import annotations
 from labeling.models import GoldLabel, Intent, Question
+from labeling.search import clusters, substrings
 
 _KIND = {
     Question.State.OPEN: "info",
@@ -135,9 +136,9 @@ class QuestionAdmin(QuestionExchange, ReadOnlyAdmin):
         chosen = request.GET.get(ProjectFilter.parameter_name, "")
         if chosen.isdecimal():
             projects &= {int(chosen)}
-        found = search.find(queryset, search_term, projects=projects)
+        found = substrings.find(queryset, search_term, projects=projects)
         if found.is_capped:
-            most = number_format(search.MOST, force_grouping=True)
+            most = number_format(substrings.MOST, force_grouping=True)
             told = gettext("Very many texts match: only the newest %(n)s were taken.")
             messages.info(request, told % {"n": most})
         elif found.is_cut:

@@ -16,9 +16,10 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from labeling import access, clusters, taxonomy
+from labeling import access, taxonomy
 from labeling.labels import annotations
 from labeling.models import Intent, Lease, Membership, Project, Question
+from labeling.search import clusters
 
 MOST = 10_000
 """Questions that one step may take."""

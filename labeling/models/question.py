@@ -107,7 +107,7 @@ class Question(models.Model):
     priority = models.FloatField(_("priority"), default=1.0)
     diversity = models.FloatField(
         _("diversity"),
-        # That of a question that was not compared yet: labeling.ranking.priority.UNRANKED.
+        # Of a question that was not compared yet: labeling.ranking.priority.UNRANKED.
         default=0.1,
         db_default=0.1,
         help_text=_("Factor of the priority, 0 to 1: low where others say the same."),

@@ -8,12 +8,13 @@ from functools import cached_property
 from django.contrib.auth.models import User
 from django.utils.safestring import SafeString
 
-from labeling import bulk, highlight, similar
+from labeling import bulk, highlight
 from labeling.labelset import LabelSet
 from labeling.models import Annotation, GoldLabel, Intent, Project, Question
 from labeling.queue import Claimed
 from labeling.queue.sources import REVIEW
 from labeling.ranking.suggestions import Suggestion, Trace, suggest, trace
+from labeling.search import similar
 
 NEIGHBOURS = 5
 MAX_DUPLICATES = 200

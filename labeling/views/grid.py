@@ -22,7 +22,7 @@ from labeling.finding import SHOWN, Filter
 from labeling.labels.annotations import CannotUndo, InvalidVerdict
 from labeling.labelset import LabelSet
 from labeling.models import BulkAction, Question
-from labeling.similar import EncoderMissing
+from labeling.search.similar import EncoderMissing
 from labeling.taxonomy import UnknownIntent
 from labeling.views.guard import Visit, for_annotators
 

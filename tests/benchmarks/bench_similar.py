@@ -86,8 +86,8 @@ def fill(questions: int) -> None:
     """Questions of one project with vectors; the graphs are built afterwards."""
     from django.db import connection
 
-    from labeling import similar
     from labeling.models import Embedding, Project
+    from labeling.search import similar
 
     project = Project.objects.create(slug="bench", name="bench")
     indexes = [index for index in Embedding._meta.indexes if "nearest" in index.name]
@@ -129,8 +129,8 @@ def measure_search() -> None:
     """Each kind of search against the exact one, with its plan."""
     from django.db import connection
 
-    from labeling import clusters, similar
     from labeling.models import Project, Question
+    from labeling.search import clusters, similar
 
     project = Project.objects.get(slug="bench")
     vectors = make_vectors(PROBES, seed=10**6)
@@ -178,8 +178,8 @@ def measure_store(project: Any) -> None:
     """What a vector more costs while both graphs stand."""
     from django.utils import timezone
 
-    from labeling import similar
     from labeling.models import Question
+    from labeling.search import similar
 
     now = timezone.now()
     new = Question.objects.bulk_create(
@@ -208,7 +208,7 @@ def plan_of(search: Callable[[], Any]) -> str:
     from django.db import connection, transaction
     from django.test.utils import CaptureQueriesContext
 
-    from labeling import similar
+    from labeling.search import similar
 
     with CaptureQueriesContext(connection) as captured:
         search()

@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
-from labeling import similar
 from labeling.models import Annotation, GoldLabel, LabelChange, Lease, Question
+from labeling.search import similar
 from tests.browser.queue_page import (
     OpenAs,
     all_answered,

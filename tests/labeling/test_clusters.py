@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labeling import clusters, similar
 from labeling.models import Embedding, Project, Question
+from labeling.search import clusters, similar
 from tests.labeling.vectors import place, towards
 from tests.makers import make_project, make_question
 

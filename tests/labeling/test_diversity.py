@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labeling import similar
 from labeling.models import Project, Question
 from labeling.ranking import diversity, priority
+from labeling.search import similar
 from tests.makers import make_project, make_question
 
 

@@ -3,9 +3,9 @@
 import pytest
 from django.urls import reverse
 
-from labeling import search
 from labeling.labels import annotations
 from labeling.models import GoldLabel, LabelChange, Question
+from labeling.search import substrings
 from tests.labeling.pages import list_url, page_url, signed_in
 from tests.makers import make_intent, make_labelled, make_project, make_question
 
@@ -43,7 +43,7 @@ def test_search_finds_any_part_within_ones_projects(project):
 
 
 def test_a_search_that_stops_early_says_so(project, monkeypatch):
-    monkeypatch.setattr(search, "MOST", 2)
+    monkeypatch.setattr(substrings, "MOST", 2)
     for n in range(3):
         make_question(project, f"order {n}")
     response = signed_in("rex", project).get(list_url(Question), {"q": "order"})

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from labeling import bulk, highlight, labelset, queue, similar
+from labeling import bulk, highlight, labelset, queue
 from labeling.labels import annotations
 from labeling.models import (
     Annotation,
@@ -18,6 +18,7 @@ from labeling.models import (
     Queue,
 )
 from labeling.pinyin import spellings
+from labeling.search import similar
 from tests.makers import (
     make_intent,
     make_labelled,

@@ -2,10 +2,10 @@
 
 import pytest
 
-from labeling import search
 from labeling.formats import Row
 from labeling.intake import import_rows
 from labeling.models import Question, SearchText
+from labeling.search import substrings
 from tests.makers import make_project, make_question
 
 pytestmark = pytest.mark.django_db
@@ -17,7 +17,9 @@ def project():
 
 
 def found(project, text, **limits):
-    result = search.find(Question.objects.all(), text, projects=[project.pk], **limits)
+    result = substrings.find(
+        Question.objects.all(), text, projects=[project.pk], **limits
+    )
     return {question.text for question in result.questions}
 
 
@@ -45,7 +47,7 @@ def test_signs_mean_themselves(project, text):
 def test_the_filters_that_are_set_stay(project):
     make_question(project, "pay now", state="skipped")
     make_question(project, "pay later")
-    result = search.find(Question.objects.open(), "pay", projects=[project.pk])
+    result = substrings.find(Question.objects.open(), "pay", projects=[project.pk])
     assert [question.text for question in result.questions] == ["pay later"]
 
 
@@ -61,23 +63,23 @@ def test_all_ways_in_are_searched(project):
 
 
 def test_only_the_newest_of_many(project, monkeypatch):
-    monkeypatch.setattr(search, "MOST", 3)
-    monkeypatch.setattr(search, "STRIDE", 2)
+    monkeypatch.setattr(substrings, "MOST", 3)
+    monkeypatch.setattr(substrings, "STRIDE", 2)
     texts = [f"pay {n}" for n in range(5)]
     for text in texts:
         make_question(project, text)
-    result = search.find(Question.objects.all(), "pay", projects=[project.pk])
+    result = substrings.find(Question.objects.all(), "pay", projects=[project.pk])
     assert {question.text for question in result.questions} == set(texts[2:])
     assert result.is_capped
     assert not result.is_cut
-    result = search.find(Question.objects.all(), "pay 0", projects=[project.pk])
+    result = substrings.find(Question.objects.all(), "pay 0", projects=[project.pk])
     assert [question.text for question in result.questions] == ["pay 0"]
     assert not result.is_capped
 
 
 def test_out_of_time_it_says_so(project):
     make_question(project, "pay")
-    result = search.find(
+    result = substrings.find(
         Question.objects.all(), "pay", projects=[project.pk], budget_s=-1
     )
     assert result.is_cut

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from django.db import connection, transaction
 
-from labeling import similar
 from labeling.models import Embedding, Project, Question
+from labeling.search import similar
 from tests.labeling.vectors import place, towards
 from tests.makers import make_intent, make_labelled, make_project, make_question
 

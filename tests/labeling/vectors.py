@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from labeling import similar
 from labeling.models import Embedding, Question
+from labeling.search import similar
 
 Vector = list[float]
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from django.core.exceptions import ValidationError
 
-from labeling import similar
 from labeling.models import Project
-from labeling.similar import EncoderMissing
+from labeling.search import similar
+from labeling.search.similar import EncoderMissing
 from registry import encoder
 from registry.onnx.encoder import MODEL_FILE, POINTER_FILE
 from tests.homes import ROOT

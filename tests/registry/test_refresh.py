@@ -14,9 +14,9 @@ from django.utils import timezone
 from redis import Redis
 from rq import Queue
 
-from labeling import clusters, similar
 from labeling.models import Embedding, Project, Question
 from labeling.ranking import priority
+from labeling.search import clusters, similar
 from registry import artifacts, jobs, queueing, refresh, versions
 from registry.models import Refresh
 from tests.makers import make_intent, make_labelled, make_project, make_question

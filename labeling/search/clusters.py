@@ -13,8 +13,8 @@ import numpy as np
 from django.db import connection, transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
-from labeling import similar
 from labeling.models import Embedding, Question
+from labeling.search import similar
 
 THRESHOLD = 0.985
 """Cosine from which two questions count as the same one.
