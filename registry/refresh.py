@@ -271,7 +271,7 @@ class _Run:
         return False, rescored
 
 
-# By hash, so that a part of them is a fair sample for `labeling.audit`.
+# By hash, so that a part of them is a fair sample for `labeling.reports.audit`.
 _ANSWERED_BY_OTHERS_TEST = """
 SELECT id, text, predicted_by FROM labeling_question
 WHERE project_id = %(project)s AND state = 'labelled' AND split = 'test'

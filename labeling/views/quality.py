@@ -8,9 +8,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 from redis.exceptions import RedisError
 
-from labeling import label_errors, progress, quality
+from labeling import label_errors
 from labeling.label_errors import finding
 from labeling.models import LabelChange, Queue
+from labeling.reports import progress, quality
 from labeling.views.guard import Visit, for_annotators
 
 PAIRS_SHOWN = 50

@@ -8,7 +8,6 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from labeling import audit, counts, progress
 from labeling.admin.scoped import memberships
 from labeling.models import (
     Intent,
@@ -18,7 +17,8 @@ from labeling.models import (
     Question,
     Queue,
 )
-from labeling.progress import OpenCount
+from labeling.reports import audit, counts, progress
+from labeling.reports.progress import OpenCount
 from registry.models import Activation, Evaluation, Version
 from training.models import TrainingBatch
 from tuneloop import traffic
@@ -246,7 +246,7 @@ def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Adds the chosen project's standing to the first page; unfold calls this.
 
     The choice is kept in the session. Cost: at most 19 queries, sign-in included; what
-    grows with the questions is bounded or remembered: see `labeling.counts`.
+    grows with the questions is bounded or remembered: see `labeling.reports.counts`.
     """
     projects = _projects(request)
     standing = _chosen(request, projects)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from labeling import audit
 from labeling.models import GoldLabel, IntentAlias, Project, Question
+from labeling.reports import audit
 from labeling.rules.wilson import wilson
 from tests.makers import make_intent, make_labelled, make_project
 

@@ -6,8 +6,8 @@ import pytest
 from django.core.cache import cache
 from django.utils import translation
 
-from labeling import counts
 from labeling.models import Annotation, Project
+from labeling.reports import counts
 from tests.makers import (
     make_intent,
     make_labelled,

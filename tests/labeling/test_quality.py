@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from labeling import label_errors, quality
+from labeling import label_errors
 from labeling.agreement import Distance, Undefined
 from labeling.labels import gold
 from labeling.models import (
@@ -24,7 +24,8 @@ from labeling.models import (
     Project,
     Question,
 )
-from labeling.quality import Person
+from labeling.reports import quality
+from labeling.reports.quality import Person
 from tests.makers import (
     make_intent,
     make_labelled,

@@ -2,9 +2,10 @@
 
 import pytest
 
-from labeling import progress, queue, taxonomy
+from labeling import queue, taxonomy
 from labeling.labels import annotations, broken, gold
 from labeling.models import GoldLabel, Lease, Project, Question, Queue
+from labeling.reports import progress
 from tests.makers import (
     make_intent,
     make_labelled,

@@ -9,9 +9,10 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from labeling import guidelines, labelset, progress, queue
+from labeling import guidelines, labelset, queue
 from labeling.models import Annotation, IntentAlias, Lease, Question
 from labeling.ranking.suggestions import suggest
+from labeling.reports import progress
 from tests.makers import (
     make_intent,
     make_labelled,

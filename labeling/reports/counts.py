@@ -14,8 +14,9 @@ from django.db import connection
 from django.utils import timezone
 from django.utils.translation import get_language
 
-from labeling import audit, datasets
+from labeling import datasets
 from labeling.models import Project, Question
+from labeling.reports import audit
 
 SMALL = 20_000
 """Questions up to which everything is counted anew each time."""
