@@ -16,11 +16,12 @@ from django.views.decorators.http import require_GET
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import display
 
-from labeling import exchange, exporting, formats, transfers
+from labeling import exchange, formats, transfers
 from labeling.admin import cells, runs
 from labeling.admin.scoped import ProjectFilter
 from labeling.exchange.forms import ExportForm
 from labeling.models import Intent, Transfer
+from labeling.transfers import exporting
 
 State = Transfer.State
 

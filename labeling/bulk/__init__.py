@@ -1,4 +1,4 @@
-"""Many questions labelled in one step, which can be taken back in one step."""
+"""Questions found together and labelled in one step, which can be taken back in one."""
 
 from labeling.bulk.fates import MOST, Change, Preview, TooMany, duplicates_of, preview
 from labeling.bulk.labelling import NothingToLabel, label

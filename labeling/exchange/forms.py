@@ -16,8 +16,9 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from labeling import exporting, formats
+from labeling import formats
 from labeling.models import Intent, Project, Question
+from labeling.transfers import exporting
 
 _ANY = ("", gettext_lazy("All"))
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.db import connection
 
-from labeling.labelset import LabelSet
 from labeling.models import Intent, Project, Question
+from labeling.taxonomy.labelset import LabelSet
 
 KEYS = 9
 """Suggestions have the keys 1 to 9."""

@@ -1,1 +1,1 @@
-"""What pages say of a project: how far labelling is, how good it is, how right it was."""
+"""What pages say of a project's labels: how far they are, how good, how right."""

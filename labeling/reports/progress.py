@@ -9,8 +9,8 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
 
-from labeling.labelset import LabelSet
 from labeling.models import Annotation, Intent, Project, Queue
+from labeling.taxonomy.labelset import LabelSet
 
 COUNT_AT_MOST = 10_000
 """Open questions are counted up to here; more is "10,000+" to anybody."""

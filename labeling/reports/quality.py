@@ -19,11 +19,12 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
-from labeling import agreement, labelset
+from labeling import agreement
 from labeling.agreement import Agreement, Distance, Ratings
-from labeling.labelset import LabelSet
 from labeling.models import ApiKey, Intent, LabelChange, Membership, Project
 from labeling.rules.wilson import Interval, wilson
+from labeling.taxonomy import labelset
+from labeling.taxonomy.labelset import LabelSet
 
 VERDICTS = 30_000
 """Verdicts that a report looks at, shared among those who may label."""

@@ -1,4 +1,4 @@
-"""Imports and exports that a worker runs: start, cancel, run, sweep.
+"""Imports and exports that a worker runs: start, cancel, run, sweep; what files get.
 
 Nothing here decides who may: callers check `access` first.
 """

@@ -14,9 +14,10 @@ from django.core.files.storage import default_storage
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from labeling import exporting, formats
+from labeling import formats
 from labeling.intake import ImportReport, import_rows
 from labeling.models import Transfer
+from labeling.transfers import exporting
 from labeling.transfers.ownership import Claim, Heartbeat, Stopped
 from labeling.transfers.starting import FOLDER, discard
 

@@ -15,9 +15,9 @@ from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from labeling import exporting, formats
+from labeling import formats
 from labeling.models import Project, Transfer
-from labeling.transfers import queueing
+from labeling.transfers import exporting, queueing
 
 KEPT = timedelta(days=7)
 """How long the file of an export can be downloaded."""

@@ -8,13 +8,14 @@ from functools import cached_property
 from django.contrib.auth.models import User
 from django.utils.safestring import SafeString
 
-from labeling import bulk, highlight
-from labeling.labelset import LabelSet
+from labeling import bulk
 from labeling.models import Annotation, GoldLabel, Intent, Project, Question
 from labeling.queue import Claimed
 from labeling.queue.sources import REVIEW
 from labeling.ranking.suggestions import Suggestion, Trace, suggest, trace
 from labeling.search import similar
+from labeling.taxonomy.labelset import LabelSet
+from labeling.views import highlight
 
 NEIGHBOURS = 5
 MAX_DUPLICATES = 200

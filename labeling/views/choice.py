@@ -8,10 +8,10 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from labeling.labelset import LabelSet
 from labeling.models import Intent, Project, Queue
 from labeling.queue.sources import REVIEW
 from labeling.reports import progress
+from labeling.taxonomy.labelset import LabelSet
 from labeling.views.guard import Visit
 
 _FIELDS = {Queue.PAIR: ("a", "b"), Queue.INTENT: ("intent",)}

@@ -17,13 +17,14 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import reswap, retarget
 
-from labeling import bulk, finding, labelset
-from labeling.finding import SHOWN, Filter
+from labeling import bulk
+from labeling.bulk import finding
+from labeling.bulk.finding import SHOWN, Filter
 from labeling.labels.annotations import CannotUndo, InvalidVerdict
-from labeling.labelset import LabelSet
 from labeling.models import BulkAction, Question
 from labeling.search.similar import EncoderMissing
-from labeling.taxonomy import UnknownIntent
+from labeling.taxonomy import UnknownIntent, labelset
+from labeling.taxonomy.labelset import LabelSet
 from labeling.views.guard import Visit, for_annotators
 
 RECENT = 8

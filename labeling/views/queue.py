@@ -17,11 +17,13 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET
 
-from labeling import access, guidelines, labelset, queue
-from labeling.labelset import LabelSet
+from labeling import access, queue
 from labeling.models import Queue
 from labeling.queue import Claimed
 from labeling.reports import progress
+from labeling.taxonomy import labelset
+from labeling.taxonomy.labelset import LabelSet
+from labeling.views import guidelines
 from labeling.views.card import Card, cards
 from labeling.views.choice import Choice, pairs
 from labeling.views.guard import Visit, for_annotators

@@ -5,10 +5,11 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
-from labeling import guidelines, labelset
 from labeling.models import Annotation, LabelChange, Question, Queue
 from labeling.queue.sources import REVIEW
 from labeling.reports import progress
+from labeling.taxonomy import labelset
+from labeling.views import guidelines
 from labeling.views.choice import ABOUT, Choice, pairs
 from labeling.views.guard import Visit, for_annotators
 from labeling.views.step import number

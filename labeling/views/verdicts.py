@@ -13,12 +13,12 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from labeling import labelset, queue
+from labeling import queue
 from labeling.labels.annotations import CannotUndo, InvalidVerdict
 from labeling.models import LabelChange, Question
 from labeling.queue import StaleLease
 from labeling.reports import progress
-from labeling.taxonomy import UnknownIntent
+from labeling.taxonomy import UnknownIntent, labelset
 from labeling.views.card import cards
 from labeling.views.choice import Choice
 from labeling.views.guard import Visit, for_annotators, notice

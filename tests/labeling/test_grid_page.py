@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from labeling import finding
+from labeling.bulk import finding
 from labeling.models import BulkAction, Question
 from tests.labeling.pages import signed_in
 from tests.labeling.vectors import by_first_letter, place, towards

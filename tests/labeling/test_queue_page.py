@@ -9,10 +9,12 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from labeling import guidelines, labelset, queue
+from labeling import queue
 from labeling.models import Annotation, IntentAlias, Lease, Question
 from labeling.ranking.suggestions import suggest
 from labeling.reports import progress
+from labeling.taxonomy import labelset
+from labeling.views import guidelines
 from tests.makers import (
     make_intent,
     make_labelled,

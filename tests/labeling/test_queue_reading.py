@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from labeling import bulk, highlight, labelset, queue
+from labeling import bulk, queue
 from labeling.labels import annotations
 from labeling.models import (
     Annotation,
@@ -17,8 +17,10 @@ from labeling.models import (
     Question,
     Queue,
 )
-from labeling.pinyin import spellings
 from labeling.search import similar
+from labeling.taxonomy import labelset
+from labeling.taxonomy.pinyin import spellings
+from labeling.views import highlight
 from tests.makers import (
     make_intent,
     make_labelled,

@@ -47,8 +47,9 @@ def test_questions(project: Project) -> QuerySet[Question]:
 def audit_questions(project: Project) -> QuerySet[Question]:
     """The test questions that users asked and people labelled blind.
 
-    A fair sample of the texts that were asked, as `labeling.reports.audit` reads it: labels
-    that came with an import are left out, since whoever imports chooses the texts.
+    A fair sample of the texts that were asked, as `labeling.reports.audit` reads it:
+    labels that came with an import are left out, since whoever imports chooses the
+    texts.
     """
     imported = GoldLabel.objects.filter(source=GoldLabel.Source.IMPORT)
     return (

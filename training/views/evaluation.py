@@ -10,9 +10,10 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
-from labeling import labelset, progress
 from labeling.models import Queue
-from labeling.progress import OpenCount
+from labeling.reports import progress
+from labeling.reports.progress import OpenCount
+from labeling.taxonomy import labelset
 from labeling.views.choice import Choice
 from registry.models import Evaluation
 from training.reports import answers, calibration, figures, intents, matrix

@@ -8,8 +8,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
 from tqdm import tqdm
 
-from labeling import exporting, formats
+from labeling import formats
 from labeling.models import Project, Question
+from labeling.transfers import exporting
 
 
 class Command(BaseCommand):

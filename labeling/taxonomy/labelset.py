@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connection
 
 from labeling.models import Intent, IntentAlias, Project
-from labeling.pinyin import spellings
+from labeling.taxonomy.pinyin import spellings
 
 KEPT = 64
 """Label sets that a process keeps: about 0.2 MB each at 150 intents."""

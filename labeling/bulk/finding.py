@@ -14,10 +14,10 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 from psycopg.errors import QueryCanceled
 
-from labeling import bulk
-from labeling.labelset import LabelSet
+from labeling.bulk.fates import MOST
 from labeling.models import Embedding, Project, Question
 from labeling.search import clusters, similar, substrings
+from labeling.taxonomy.labelset import LabelSet
 
 SHOWN = 100
 """Questions that are shown at once."""
@@ -183,7 +183,7 @@ class Found:
 
     matches: list[Match]
     count: int | None = None
-    """How many there are, at most `bulk.MOST`; None where that was not counted."""
+    """How many there are, at most `MOST`; None where that was not counted."""
     has_more: bool = False
     """Whether there are more than the matches."""
     is_capped: bool = False
@@ -219,23 +219,23 @@ def find(project: Project, wanted: Filter) -> Found:
         count = _count(rows)
     return Found(
         [Match(question) for question in shown[:SHOWN]],
-        count=None if count is None else min(count, bulk.MOST),
+        count=None if count is None else min(count, MOST),
         has_more=len(shown) > SHOWN,
-        is_capped=is_capped or (count or 0) > bulk.MOST,
+        is_capped=is_capped or (count or 0) > MOST,
         is_cut=is_cut,
         codes=_codes(shown[:SHOWN]),
     )
 
 
 def matching_ids(project: Project, wanted: Filter, *, up_to: int) -> list[int]:
-    """The first `bulk.MOST` questions that a filter finds.
+    """The first `MOST` questions that a filter finds.
 
     Args:
         up_to: Highest id: what came in later was not in the preview.
     """
     rows, _capped, _cut = _by_text(project, wanted)
     ids = wanted.in_order(rows.filter(pk__lte=up_to)).values_list("pk", flat=True)
-    return list(ids[: bulk.MOST])
+    return list(ids[:MOST])
 
 
 def _by_text(project: Project, wanted: Filter) -> tuple[QuerySet[Question], bool, bool]:
@@ -256,7 +256,7 @@ def _near(project: Project, wanted: Filter) -> Found:
     labelled: list[Question] = []
     if wanted.cluster and source is not None:
         members = clusters.members(source).filter(project=project).order_by("pk")
-        likeness = dict.fromkeys(members.values_list("pk", flat=True)[: bulk.MOST])
+        likeness = dict.fromkeys(members.values_list("pk", flat=True)[:MOST])
     else:
         near, labelled = _neighbours(project, wanted, source)
         likeness = {one.question.pk: one.similarity for one in near}
@@ -328,11 +328,11 @@ def _codes(questions: list[Question]) -> list[str]:
 
 
 def _count(rows: QuerySet[Any]) -> int | None:
-    """How many, at most one more than `bulk.MOST`; None if it takes too long."""
+    """How many, at most one more than `MOST`; None if it takes too long."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL statement_timeout = {COUNT_MS}")
-            count = rows.order_by().values("pk")[: bulk.MOST + 1].count()
+            count = rows.order_by().values("pk")[: MOST + 1].count()
             cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
             return count
     except OperationalError as error:
