@@ -343,7 +343,7 @@ def test_verdicts_that_remain_hold_their_slots_after_restore(pay):
 _WRITE = """
 import sys, django
 django.setup()
-from labeling import gold
+from labeling.labels import gold
 from labeling.models import Intent
 pks = [int(pk) for pk in sys.argv[2].split(",")]
 intents = [Intent.objects.get(code=sys.argv[1])]

@@ -155,7 +155,7 @@ def test_no_project_can_get_in_its_way() -> None:
 SCRIPT = """
 import sys
 import tuneloop.wsgi
-from labeling import similar
+from labeling.search import similar
 
 assert "onnxruntime" not in sys.modules, "opened before anybody asked"
 assert similar.encode(["clock in"]).shape == (1, 32)

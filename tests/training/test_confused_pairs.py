@@ -3,8 +3,8 @@
 import pytest
 from django.test import Client
 
-from labeling import progress
 from labeling.models import IntentAlias, Project
+from labeling.reports import progress
 from tests.makers import make_intent, make_person, make_project, make_question
 from tests.registry.makers import make_version
 from tests.training.evaluations import Row, make_evaluation

@@ -172,7 +172,7 @@ import django, sys
 django.setup()
 from pathlib import Path
 from tests.training.test_together import LONG, arguments
-from training import together
+from training.processes import together
 base, folder = map(Path, sys.argv[1:])
 def tell(progress):
     print(progress.step, flush=True)

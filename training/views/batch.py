@@ -18,10 +18,10 @@ from labeling.admin import cells
 from registry.admin.evaluation import Shown
 from registry.models import Version
 from training import batches, explain
-from training.accounting import CPU
 from training.batches import curves, queueing
 from training.models import TrainingBatch
 from training.planning.recipe_form import same
+from training.running.accounting import CPU
 from training.views import pages
 
 State = TrainingBatch.State
