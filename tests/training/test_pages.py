@@ -13,6 +13,7 @@ from tests.makers import make_person, make_project
 from tests.registry.makers import make_version
 from tests.training.forms import filled
 from tests.training.makers import make_batch, make_trainable
+from training import batches
 from training.batches import ownership
 from training.models import TrainingBatch
 
