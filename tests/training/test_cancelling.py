@@ -82,7 +82,11 @@ def test_a_process_that_notices_nothing_is_killed(
     def stop_it_and_cancel() -> None:
         while not TrainingBatch.objects.filter(pk=batch.pk, phase="train").exists():
             time.sleep(0.05)
-        (process,) = psutil.Process().children()
+        (process,) = (
+            child
+            for child in psutil.Process().children()
+            if "run_batch" in child.cmdline()
+        )
         process.suspend()  # as in a long call into a library
         batches.cancel(batch, None)
         asked_at.append(time.monotonic())
