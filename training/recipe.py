@@ -76,8 +76,9 @@ class Recipe:
 
     early_stopping_patience: int = 2
     """Validations without a better macro-F1 before training stops; the best one's
-    weights are kept. There is one an epoch, or `epochs` in all where `min_steps` makes
-    for more passes. 0 = never stop early. Ignored without validation rows."""
+    weights are kept, or the last one's where it is not worse beyond chance. There is
+    one an epoch, or `epochs` in all where `min_steps` makes for more passes. 0 = never
+    stop early. Ignored without validation rows."""
 
     replay: float = 0.0
     """Old rows that are trained on again for each new row (0.5 = one for two)."""

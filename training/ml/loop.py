@@ -188,7 +188,7 @@ def fit(
             at.history.append(line)
             at.loss_sum, at.loss_steps = 0.0, 0
             progress.validated(line)
-            if _is_better(line, at.best):
+            if metrics.is_better(line, at.best, rows=len(validation), is_last=last):
                 at.best, at.worse = line, 0
                 # Without validation, or at the end, the weights at hand are the best.
                 best = {}
@@ -366,12 +366,6 @@ def _validate(
     progress.phase("train")
     chosen = metrics.answers(logits.numpy(), multi=multi)
     return metrics.accuracy(truth, chosen), metrics.macro_f1(truth, chosen)
-
-
-def _is_better(line: Epoch, best: Epoch | None) -> bool:
-    if best is None or best.macro_f1 is None or line.macro_f1 is None:
-        return True
-    return line.macro_f1 > best.macro_f1
 
 
 def _run_digest(
