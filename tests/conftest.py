@@ -29,6 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Never the developer's own data, whatever the environment says.
     _home = Path(tempfile.mkdtemp(prefix="tuneloop-tests-"))
     os.environ["TUNELOOP_HOME"] = str(_home)
+    os.environ["TUNELOOP_DISK_NEEDED_GIB"] = "0.1"
     os.environ["DJANGO_SETTINGS_MODULE"] = "tuneloop.settings"
 
     from tuneloop import embedded
@@ -61,6 +62,8 @@ def django_db_modify_db_settings() -> None:
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
             connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        # A gigabyte otherwise, which the folder's disk may not have.
+        connection.execute("ALTER SYSTEM SET max_wal_size = '128MB'")
         connection.execute("SELECT pg_reload_conf()")
 
 

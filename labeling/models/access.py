@@ -69,6 +69,15 @@ class ApiKey(models.Model):
             "Labels and changes made with the key are recorded as this user's."
         ),
     )
+    rate_limit = models.PositiveIntegerField(
+        _("texts a minute"),
+        null=True,
+        blank=True,
+        help_text=_(
+            "Most texts that may be classified a minute; empty for the server's own"
+            " limit, 0 for none."
+        ),
+    )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True)
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)

@@ -80,6 +80,22 @@ class Project(models.Model):
         ),
     )
 
+    llm_fallback = models.BooleanField(
+        _("ask the language model"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "Questions that neither rules nor model are sure of are sent to the"
+            " configured language model. Their texts leave this house."
+        ),
+    )
+    llm_budget = models.PositiveIntegerField(
+        _("language model: calls a day"),
+        default=1000,
+        db_default=1000,
+        help_text=_("No more are made on a day (UTC); the fallback intent answers."),
+    )
+
     serving_revision = models.BigIntegerField(
         _("serving revision"),
         default=0,

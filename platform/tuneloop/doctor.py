@@ -24,8 +24,6 @@ from tuneloop import embedded
 from tuneloop.embedded.locks import is_locked
 from tuneloop.embedded.paths import run_file
 
-_DISK_NEEDED_GIB = 2.0
-"""A training writes checkpoints, a float32 and an int8 model; the base is cached."""
 _TORCH_LOADS_S = 120.0
 
 _TORCH = """
@@ -197,11 +195,12 @@ def _torch() -> Finding:
 def _disk() -> Finding:
     home: Path = settings.HOME
     free = shutil.disk_usage(home).free / 2**30
-    if free < _DISK_NEEDED_GIB:
+    needed: float = settings.DISK_NEEDED_GIB
+    if free < needed:
         return Finding(
             State.FAIL,
             _("%(free).1f GiB free at %(home)s: make room, %(needed)g GiB are needed.")
-            % {"free": free, "home": home, "needed": _DISK_NEEDED_GIB},
+            % {"free": free, "home": home, "needed": needed},
         )
     return Finding(
         State.OK, _("%(free).1f GiB free at %(home)s") % {"free": free, "home": home}

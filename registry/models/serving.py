@@ -20,6 +20,12 @@ class ServingProcess(models.Model):
             "error}}"
         ),
     )
+    stats = models.JSONField(
+        _("statistics"),
+        default=dict,
+        db_default={},
+        help_text=_("What the process measured of itself over the last minute."),
+    )
     rss_mb = models.FloatField(_("memory in MB"), null=True)
 
     class Meta:

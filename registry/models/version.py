@@ -56,6 +56,16 @@ class Version(models.Model):
             " bias}; empty where the version has no such score."
         ),
     )
+    samples = models.JSONField(
+        _("sample answers"),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text=_(
+            "[{text, logits}] as the exported model answered them; a process that reads"
+            " something else from its copy refuses to serve it."
+        ),
+    )
     parent = models.ForeignKey(
         "self",
         models.SET_NULL,
@@ -202,6 +212,12 @@ class Activation(models.Model):
     )
     kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
     forced = models.BooleanField(_("against the gate"), default=False)
+    is_automatic = models.BooleanField(
+        _("by itself"),
+        default=False,
+        db_default=False,
+        help_text=_("The guard rolled back, because live answers had become worse."),
+    )
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.PROTECT,

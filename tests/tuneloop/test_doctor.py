@@ -104,8 +104,8 @@ def test_artifacts_that_cannot_be_written_fail(tmp_path: Path) -> None:
     assert list((tmp_path / "good").iterdir()) == []
 
 
-def test_a_full_disk_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_DISK_NEEDED_GIB", 1e9)
+def test_a_full_disk_fails(settings: Any) -> None:
+    settings.DISK_NEEDED_GIB = 1e9
     finding = find("disk")
     assert finding.state == State.FAIL
     assert "make room" in finding.text
