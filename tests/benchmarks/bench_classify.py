@@ -1,199 +1,211 @@
 """Questions a second over HTTP, against a bare loop of the same model in the same run.
 
     python tests/benchmarks/bench_classify.py [--artifact FOLDER] [--seconds 10]
+        [--fastapi] [--shadow]
 
 FOLDER holds an exported version (model.int8.onnx, tokenizer.json, labels.json), for
 example one below var/artifacts; without it a tiny model shows what everything but the
 model costs. Starts a PostgreSQL, a web server of two processes and its clients on this
 machine: the clients' own time is part of every number. No question is asked twice, so
-nothing is answered from a gold label.
+nothing is answered from a gold label or from memory. The bare loop is ONNX Runtime on
+one thread a core with batches of 16, tokenising included. `--fastapi` measures the
+usual server beside it (FastAPI, a transformers pipeline, two workers), `--shadow` a
+second version that answers all questions too.
 """
 
 import argparse
-import itertools
+import contextlib
 import multiprocessing
 import os
-import random
+import socket
+import subprocess
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "platform")]
+sys.path[:0] = [str(ROOT), str(ROOT / "platform"), str(ROOT / "tests" / "benchmarks")]
 
-PROCESSES = 2
+from http_load import Load, Plan, new_texts, start  # noqa: E402
+from served import PROCESSES, Served, served  # noqa: E402
+
 BATCH = 16
 ROUNDS = 3
-PARTS = (
-    "今天",
-    "昨天",
-    "我",
-    "打卡",
-    "出勤",
-    "原料",
-    "批次",
-    "库存",
-    "付款",
-    "发货",
-    "查询",
-)
-
-
-def questions(seed: int) -> Iterator[str]:
-    """Chinese questions of 8 to 14 characters, none twice."""
-    rng = random.Random(seed)
-    for n in itertools.count():
-        yield "".join(rng.choices(PARTS, k=rng.randrange(3, 5))) + f"{seed}{n:x}"
 
 
 def bare(folder: Path, batch: int, seconds: float, seed: int) -> list[float]:
     """Milliseconds of each call of the model, one thread, nothing around it."""
-    from registry.onnx.session import OnnxClassifier
+    import numpy as np
+    from tokenizers import Tokenizer
 
-    model = OnnxClassifier(folder)
-    source = questions(seed)
-    model.logits([next(source) for _ in range(batch)])
+    from registry.onnx.session import open_session
+
+    # With the product's own options: they are faster than the defaults.
+    session = open_session(folder / "model.int8.onnx", threads=1)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_padding(pad_id=1)
+    source = new_texts(seed)
     took: list[float] = []
     end = time.perf_counter() + seconds
-    while (start := time.perf_counter()) < end:
-        model.logits([next(source) for _ in range(batch)])
-        took.append((time.perf_counter() - start) * 1000)
-    return took
+    while (began := time.perf_counter()) < end:
+        rows = tokenizer.encode_batch_fast([next(source) for _ in range(batch)])
+        session.run(
+            ["logits"],
+            {
+                "input_ids": np.array([row.ids for row in rows]),
+                "attention_mask": np.array([row.attention_mask for row in rows]),
+            },
+        )
+        took.append((time.perf_counter() - began) * 1000)
+    return took[1:]
 
 
 def bare_on_all_cores(folder: Path, seconds: float, turn: int) -> float:
-    """Texts a second of one bare loop a process, batches of 16."""
+    """Texts a second of one bare loop a core, batches of 16."""
     context = multiprocessing.get_context("spawn")
-    with context.Pool(PROCESSES) as pool:
-        jobs = [(folder, BATCH, seconds, 10 * turn + n) for n in range(PROCESSES)]
+    with ProcessPoolExecutor(PROCESSES, mp_context=context) as pool:
+        loops = [
+            pool.submit(bare, folder, BATCH, seconds, 10 * turn + n)
+            for n in range(PROCESSES)
+        ]
         return sum(
-            len(took) * BATCH * 1000 / sum(took) for took in pool.starmap(bare, jobs)
+            len(took) * BATCH * 1000 / sum(took)
+            for took in (loop.result() for loop in loops)
         )
 
 
-def over_http(
-    server: Any, secret: str, clients: int, seconds: float, turn: int
-) -> list[float]:
-    """Milliseconds of each request; every answer must be the model's."""
-    took: list[list[float]] = [[] for _ in range(clients)]
-    wrong: list[Any] = []
-    barrier = threading.Barrier(clients)
-
-    def ask(i: int) -> None:
-        client = server.client(secret)
-        source = questions(100_000 * turn + 1000 * clients + i)
-        client.post("classify", {"text": next(source)})
-        barrier.wait()
-        end = time.perf_counter() + seconds
-        while (start := time.perf_counter()) < end:
-            status, answer = client.post("classify", {"text": next(source)})
-            took[i].append((time.perf_counter() - start) * 1000)
-            if status != 200 or answer["degraded"] or not answer["version"]:
-                wrong.append(answer)
-
-    threads = [threading.Thread(target=ask, args=(i,)) for i in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if wrong:
-        raise SystemExit(f"wrong answer: {wrong[0]}")
-    return [ms for own in took for ms in own]
+def over_http(port: int, plan: dict[str, Any]) -> Load:
+    """One load of clients; each answer must be the model's."""
+    load = start(Plan(port=port, **plan)).result()
+    if load.failed or load.degraded or load.versions[""]:
+        raise SystemExit(f"wrong answers: {load.statuses} {load.degraded} {load.shed}")
+    return load
 
 
-def percentile(values: list[float], share: float) -> float:
-    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+@contextlib.contextmanager
+def fastapi(folder: Path) -> Iterator[int]:
+    """The usual server, ready; its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    command = [sys.executable, str(Path(__file__).with_name("fastapi_side.py"))]
+    server = subprocess.Popen([*command, str(folder), str(port), str(PROCESSES)])
+    try:
+        for _ in range(240):
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", port), timeout=1),
+            ):
+                break
+            time.sleep(0.5)
+        time.sleep(5)  # the second worker
+        yield port
+    finally:
+        server.terminate()
+        server.wait()
 
 
-def bench(artifact: Path | None, home: Path, seconds: float) -> None:
-    import json
-    import shutil
+class Table:
+    """Loads of several rounds, by name."""
 
-    from labeling.models import Intent
-    from registry import artifacts, versions
-    from tests.makers import make_key, make_project
-    from tests.registry.makers import make_version
-    from tests.registry.server import serve
-    from tuneloop import web
+    def __init__(self) -> None:
+        self._loads: dict[str, list[Load]] = {}
 
-    project = make_project(slug="bench")
-    if artifact is None:
-        words = {f"i{n}": [f"w{n}"] for n in range(20)}
-        version = make_version(project, list(words), words=words)
-    else:
-        folder = home / "export"
-        folder.mkdir()
-        for path in artifact.iterdir():
-            if path.suffix in artifacts.SUFFIXES and path.name != "model.safetensors":
-                shutil.copyfile(path, folder / path.name)
-        labels = json.loads((folder / "labels.json").read_text())["labels"]
-        for code in labels:
-            Intent.objects.create(project=project, code=code, name=code)
-        version = versions.register(
-            project, folder=folder, label_set=labels, parent=None, provenance={}
-        )
-    versions.activate(version, by=None, force=True, reason="benchmark")
-    # Not even an unsure answer is to be anything but the model's.
-    project.accept_threshold = 0.0
-    project.save()
-    secret = make_key(project)[1]
-    folder = artifacts.open_verified(version)
+    def add(self, name: str, load: Load) -> None:
+        self._loads.setdefault(name, []).append(load)
 
+    def rate(self, name: str) -> float:
+        loads = self._loads[name]
+        return sum(len(x.ms) for x in loads) / sum(x.seconds for x in loads)
+
+    def percentile(self, name: str, share: float) -> float:
+        together = Load(ms=[ms for load in self._loads[name] for ms in load.ms])
+        return together.percentile(share)
+
+    def print(self, all_cores: float) -> None:
+        print(f"{'':30} {'texts/s':>8} {'p50 ms':>8} {'p99 ms':>8} {'of bare':>8}")
+        print(f"{f'bare loops, batches of {BATCH}':30} {all_cores:8.0f}")
+        for name in self._loads:
+            rate = self.rate(name)
+            p50, p99 = (self.percentile(name, at) for at in (0.5, 0.99))
+            print(
+                f"{name:30} {rate:8.0f} {p50:8.1f} {p99:8.1f} {rate / all_cores:8.2f}"
+            )
+
+
+def bench(bed: Served, artifact: Path | None, options: argparse.Namespace) -> None:
+    seconds = options.seconds / ROUNDS
     one: list[float] = []
     everywhere: list[float] = []
-    asked: dict[int, list[float]] = {1: [], 32: []}
-    with serve(web.environment(), home / "web.log", processes=PROCESSES) as server:
+    table = Table()
+    asked = {"1 client": 1, "32 clients": 32}
+    with bed.serve() as server:
         # In turns: what else the machine does meanwhile weighs on all alike.
         for turn in range(ROUNDS):
-            one += bare(folder, 1, seconds / ROUNDS, 100 + turn)
-            everywhere.append(bare_on_all_cores(folder, seconds / ROUNDS, turn))
-            for clients, took in asked.items():
-                took += over_http(server, secret, clients, seconds / ROUNDS, turn)
+            one += bare(bed.folder, 1, seconds, 100 + turn)
+            everywhere.append(bare_on_all_cores(bed.folder, seconds, turn))
+            for name, clients in asked.items():
+                plan = {"secret": bed.secret, "clients": clients}
+                over_http(server.port, {**plan, "seconds": 1.0, "seed": 900 + turn})
+                plan |= {"seconds": seconds, "seed": 10 * turn + clients}
+                table.add(name, over_http(server.port, plan))
         memory = ", ".join(f"{row.rss_mb:.0f} MB" for row in server.rows())
+        if options.shadow:
+            shadow(bed, server, table, options.seconds)
+    if options.fastapi and artifact is not None:
+        with fastapi(artifact) as port:
+            plan = {"secret": "", "path": "/classify", "seconds": options.seconds}
+            for name, clients in asked.items():
+                over_http(port, {**plan, "clients": clients, "seconds": 2.0})
+                load = over_http(port, {**plan, "clients": clients, "seed": 7})
+                table.add(f"FastAPI, {name}", load)
     all_cores = sum(everywhere) / ROUNDS
-    print(f"{'':28} {'texts/s':>8} {'p50 ms':>8} {'p99 ms':>8} {'of bare':>8}")
-    print(f"{f'bare loop, batches of {BATCH}':28} {all_cores:8.0f}")
-    for name, took in (
-        ("bare, one text", one),
-        *((f"HTTP, clients: {clients}", took) for clients, took in asked.items()),
-    ):
-        rate = 1000 * len(one) / sum(one) if took is one else len(took) / seconds
-        p50, p99 = (percentile(took, at) for at in (0.5, 0.99))
-        print(f"{name:28} {rate:8.0f} {p50:8.1f} {p99:8.1f} {rate / all_cores:8.2f}")
-    ratio = percentile(asked[1], 0.5) / percentile(one, 0.5)
-    print(f"one client: p50 {ratio:.2f} x bare")
-    ratio = percentile(asked[32], 0.99) / percentile(asked[32], 0.5)
-    print(f"32 clients: p99 {ratio:.1f} x p50")
+    table.print(all_cores)
+    alone = Load(ms=one).percentile(0.5)
+    print(f"bare, one text: p50 {alone:.2f} ms")
+    print(f"1 client: p50 {table.percentile('1 client', 0.5) / alone:.2f} x bare")
+    p50, p99 = (table.percentile("32 clients", at) for at in (0.5, 0.99))
+    print(f"32 clients: p99 {p99 / p50:.1f} x p50")
+    if options.fastapi and artifact is not None:
+        ratio = table.rate("32 clients") / table.rate("FastAPI, 32 clients")
+        print(f"32 clients: {ratio:.1f} x FastAPI + transformers pipeline")
+    if options.shadow:
+        ratio = table.rate("32 clients, shadow") / table.rate("32 clients, no shadow")
+        print(f"shadow at 100 %: {ratio:.2f} of the throughput without")
     print(f"memory of the web processes: {memory}")
+
+
+def shadow(bed: Served, server: Any, table: Table, seconds: float) -> None:
+    """The same load without and with a second version that answers everything too."""
+    from registry import rollout
+
+    plan = {"secret": bed.secret, "clients": 32, "seconds": seconds / 2}
+    for turn in range(2):
+        table.add(
+            "32 clients, no shadow", over_http(server.port, {**plan, "seed": 50 + turn})
+        )
+        running = rollout.start(bed.versions[1], mode="shadow", share=1.0, by=None)
+        over_http(server.port, {**plan, "seconds": 5.0, "seed": 60 + turn})
+        table.add(
+            "32 clients, shadow", over_http(server.port, {**plan, "seed": 70 + turn})
+        )
+        rollout.end(running, by=None)
+        time.sleep(2)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--artifact", type=Path)
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--fastapi", action="store_true")
+    parser.add_argument("--shadow", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="tuneloop-bench-") as name:
-        for variable in ("DATABASE_URL", "REDIS_URL"):
-            os.environ.pop(variable, None)
-        os.environ["TUNELOOP_HOME"] = name
-        os.environ["DJANGO_SETTINGS_MODULE"] = "tuneloop.settings"
-        from tuneloop import embedded
-        from tuneloop.main import make_home
-
-        embedded.provide(make_home())
-        try:
-            import django
-            from django.core.management import call_command
-
-            django.setup()
-            call_command("migrate", verbosity=0)
-            bench(options.artifact, Path(name), options.seconds)
-        finally:
-            embedded.release()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with served(options.artifact, versions=2 if options.shadow else 1) as bed:
+        bench(bed, options.artifact, options)
 
 
 if __name__ == "__main__":
