@@ -3,6 +3,15 @@
 from registry.models.llm import LlmAnswer, LlmDay
 from registry.models.log import ClassificationLog, Feedback
 from registry.models.refresh import Refresh
+from registry.models.rollout import (
+    Alarm,
+    Flip,
+    Guard,
+    Replay,
+    Rollout,
+    ShadowAnswer,
+    Tuning,
+)
 from registry.models.serving import ServingProcess
 from registry.models.version import (
     Activation,
@@ -13,13 +22,20 @@ from registry.models.version import (
 
 __all__ = [
     "Activation",
+    "Alarm",
     "ClassificationLog",
     "Evaluation",
     "EvaluationAnswer",
     "Feedback",
+    "Flip",
+    "Guard",
     "LlmAnswer",
     "LlmDay",
     "Refresh",
+    "Replay",
+    "Rollout",
     "ServingProcess",
+    "ShadowAnswer",
+    "Tuning",
     "Version",
 ]

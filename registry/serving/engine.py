@@ -20,6 +20,7 @@ from registry.serving.fusion import (
     decide,
     fuse,
 )
+from registry.serving.rollout import RolloutSpec
 from registry.serving.rulebook import Rulebook
 from registry.serving.runtime import Unavailable, runtime
 from registry.serving.tracing import disagree, trace
@@ -40,6 +41,8 @@ class Target:
     """The active version's id; None without one."""
     number: int | None = None
     """The active version's number."""
+    rollout: RolloutSpec | None = None
+    """The version that runs beside it on a share of the requests."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,86 @@
+"""Which rollouts run: what serving processes read, and who starts and ends one."""
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from labeling import revision
+from labeling.models import Project
+from registry import artifacts, versions
+from registry.models import Rollout, Version
+from registry.serving.rollout import RolloutSpec
+
+_COLUMNS = ("id", "version_id", "version__number", "mode", "share")
+
+
+class RolloutError(Exception):
+    """What was asked of a rollout can't be done; the message is a sentence."""
+
+
+def specs() -> dict[int, RolloutSpec]:
+    """The running rollout of each project that has one, by project id. One query."""
+    rows = Rollout.objects.filter(ended_at=None)
+    return {
+        project_id: RolloutSpec(*rest)
+        for project_id, *rest in rows.values_list("project_id", *_COLUMNS)
+    }
+
+
+def spec_of(project: Project) -> RolloutSpec | None:
+    """The rollout that runs in a project. One query."""
+    row = project.rollouts.filter(ended_at=None).values_list(*_COLUMNS).first()
+    return RolloutSpec(*row) if row else None
+
+
+def start(version: Version, *, mode: str, share: float, by: User | None) -> Rollout:
+    """Puts a version on a share of its project's live traffic.
+
+    Args:
+        version: Any version of the project that is not active.
+        mode: In shadow its answers are logged and never given; as a canary it answers.
+        share: Of the requests, above 0, to 1.
+        by: Who starts it.
+
+    Raises:
+        RolloutError: It is active, or another rollout runs in the project.
+        artifacts.ArtifactError: Its files are missing or damaged.
+    """
+    if not 0 < share <= 1:
+        raise RolloutError(_("The share lies above 0 and goes to 100 %."))
+    artifacts.open_verified(version, only=artifacts.served_files(version))
+    baseline = versions.active(version.project)
+    if baseline == version:
+        raise RolloutError(_("%(version)s is active already.") % {"version": version})
+    try:
+        with transaction.atomic():
+            started = Rollout.objects.create(
+                project=version.project,
+                version=version,
+                baseline=baseline,
+                mode=Rollout.Mode(mode),
+                share=share,
+                started_by=by,
+            )
+            revision.bump(version.project_id)
+    except IntegrityError as error:
+        if "rollout_one_running_a_project" not in str(error):
+            raise
+        raise RolloutError(
+            _("A rollout runs in %(project)s already; end it first.")
+            % {"project": version.project}
+        ) from error
+    return started
+
+
+@transaction.atomic
+def end(rollout: Rollout, *, by: User | None, reason: str) -> bool:
+    """Ends a rollout; False where somebody else has.
+
+    Requests that are under way finish on the version that they started with.
+    """
+    running = Rollout.objects.filter(pk=rollout.pk, ended_at=None)
+    ended = running.update(ended_at=Now(), ended_by=by, end_reason=reason.strip())
+    if ended:
+        revision.bump(rollout.project_id)
+    return bool(ended)
