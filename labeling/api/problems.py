@@ -19,6 +19,8 @@ from django.views import defaults
 from rest_framework import exceptions, serializers
 from rest_framework.response import Response
 
+from labeling.api import request_ids
+
 CONTENT_TYPE = "application/problem+json"
 _logger = logging.getLogger(__name__)
 
@@ -47,6 +49,11 @@ class ProblemSerializer(serializers.Serializer[dict[str, Any]]):
     status = serializers.IntegerField()
     detail = serializers.CharField()
     code = serializers.CharField(help_text="Stable; branch on this.")
+    instance = serializers.CharField(
+        required=False,
+        help_text="`urn:request:` and the request's id, which the answer's header "
+        "`X-Request-Id` and the server's log lines carry, too.",
+    )
     errors = serializers.DictField(  # type: ignore[assignment]  # a field's name
         required=False, help_text="With `invalid`: messages by field."
     )
@@ -59,12 +66,15 @@ def responses(*statuses: int) -> dict[tuple[int, str], type[ProblemSerializer]]:
 
 def body(status: int, code: str, detail: str, **extra: Any) -> dict[str, Any]:
     """A problem object's members."""
+    request_id = request_ids.current()
     return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "code": code,
+        # What the log lines of this request carry, for who reports it.
+        **({"instance": f"urn:request:{request_id}"} if request_id else {}),
         **extra,
     }
 
