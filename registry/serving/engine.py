@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection
-
 from labeling.models import Project
 from labeling.normalise import normalise, text_hash
 from registry.models import Version
 from registry.onnx.reading import Columns
+from registry.serving import gold
 from registry.serving.bundle import Bundle, Said
 from registry.serving.fusion import (
     Candidate,
@@ -116,48 +115,20 @@ def classify(
     project = target.project
     book = runtime.rulebook(project.pk, project.serving_revision)
     hashes = [text_hash(text) for text in texts]
-    gold = _gold(project.pk, hashes) if use_gold else {}
+    labelled = gold.find(project.pk, hashes) if use_gold else {}
     asked = [
-        text for text, hash_ in zip(texts, hashes, strict=True) if hash_ not in gold
+        text for text, hash_ in zip(texts, hashes, strict=True) if hash_ not in labelled
     ]
     said, bundle = _ask(target, asked)
     columns = bundle.reading.under(book.current) if bundle is not None else None
     call = _Call(target, book, columns, top_k)
     rest = iter(said)
     return [
-        call.by_gold(text, gold[hash_])
-        if hash_ in gold
+        call.by_gold(text, labelled[hash_])
+        if hash_ in labelled
         else call.by_sides(text, next(rest))
         for text, hash_ in zip(texts, hashes, strict=True)
     ]
-
-
-_GOLD = """
-SELECT q.text_hash, i.code, i.retired_at IS NOT NULL
-FROM labeling_question q
-LEFT JOIN labeling_goldlabel g ON g.question_id = q.id
-LEFT JOIN labeling_intent i ON i.id = g.intent_id
-WHERE q.project_id = %s AND q.text_hash = ANY(%s) AND q.state = 'labelled'
-ORDER BY i.code
-"""
-
-
-def _gold(project_id: int, hashes: list[str]) -> dict[str, list[str]]:
-    """Codes of the gold intents of those texts that are labelled, by hash."""
-    # By hand: with each question, and the ORM takes longer to write it than it runs.
-    with connection.cursor() as cursor:
-        cursor.execute(_GOLD, [project_id, hashes])
-        rows = cursor.fetchall()
-    gold: dict[str, list[str]] = {}
-    retired: set[str] = set()
-    for hash_, code, is_retired in rows:
-        codes = gold.setdefault(hash_, [])
-        if is_retired:
-            retired.add(hash_)
-        elif code is not None:
-            codes.append(code)
-    # A label that names a retired intent answers nothing; the model is asked instead.
-    return {h: codes for h, codes in gold.items() if codes or h not in retired}
 
 
 def _ask(
