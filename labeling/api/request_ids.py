@@ -1,6 +1,8 @@
 """An id for every HTTP request: in its answer, its problem object and its log lines."""
 
+import logging
 import re
+import time
 import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -12,6 +14,7 @@ _META = "HTTP_X_REQUEST_ID"
 _USABLE = re.compile(r"[A-Za-z0-9._:-]{1,64}").fullmatch
 """What goes into log lines and headers as it came."""
 
+_access = logging.getLogger("tuneloop.access")
 _current: ContextVar[str] = ContextVar("request_id", default="")
 
 
@@ -36,6 +39,20 @@ def end() -> None:
     _current.set("")
 
 
+def note(method: str, path: str, status: int, began: float) -> None:
+    """Logs a request that is answered, where the log's level is INFO.
+
+    Args:
+        method: Such as POST.
+        path: Without its query: that may hold what nobody wants in a log.
+        status: Of the answer.
+        began: `time.perf_counter()` when it came.
+    """
+    ms = round((time.perf_counter() - began) * 1000, 1)
+    extra = {"method": method, "path": path, "status": status, "ms": ms}
+    _access.info("%s %s %s %s ms", method, path, status, ms, extra=extra)
+
+
 class RequestIdMiddleware:
     """The first: whatever goes wrong behind it is logged with the id."""
 
@@ -44,8 +61,11 @@ class RequestIdMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         id_ = begin(request.META.get(_META))
+        began = time.perf_counter()
         try:
             response = self._get_response(request)
+            if _access.isEnabledFor(logging.INFO):
+                note(request.method or "", request.path, response.status_code, began)
         finally:
             end()
         response.headers[HEADER] = id_

@@ -13,6 +13,8 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
+from tuneloop import logs
+
 env = environ.Env()
 
 BASE_DIR = Path(__file__).resolve().parents[2]
@@ -240,18 +242,9 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}
-    },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {
-        "handlers": ["console"],
-        "level": env.str("TUNELOOP_LOG", default="WARNING"),
-    },
-}
+LOGGING = logs.config(
+    level=env.str("TUNELOOP_LOG", default="WARNING"), is_json=JSON_LOGS
+)
 
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Tuneloop",
