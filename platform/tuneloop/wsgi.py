@@ -21,6 +21,8 @@ application = get_wsgi_application()
 
 if multiprocessing.parent_process() is not None:
     # A process of the server, not its master: loads what it will be asked for.
+    from registry import metrics
     from registry.serving import listener
 
     listener.start()
+    metrics.start()
