@@ -6,6 +6,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Max
+from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from labeling import revision
@@ -46,6 +47,12 @@ class NothingToRollBack(VersionError):
     """No version served before the active one."""
 
     code = "nothing_to_roll_back"
+
+
+class Overtaken(VersionError):
+    """What was to be undone is undone already, or something came after it."""
+
+    code = "overtaken"
 
 
 def active(project: Project) -> Version | None:
@@ -155,19 +162,39 @@ def activate(
         )
 
 
-def roll_back(project: Project, *, by: User | None, reason: str = "") -> Activation:
+def roll_back(
+    project: Project,
+    *,
+    by: User | None,
+    reason: str = "",
+    is_automatic: bool = False,
+    only_from: Activation | None = None,
+) -> Activation:
     """Makes the version serve that was active before the current one.
 
     Works like undo: after activating 1, 2 and 3, a roll back leads to 2 and a second
     one to 1, never forward to the 3 that was just left. No gate: it served before.
 
+    Args:
+        project: Whose.
+        by: Who rolls back, for the audit.
+        reason: Why.
+        is_automatic: Whether the guard does, and no person.
+        only_from: The switch to be undone; nothing is done if another one came after.
+
     Raises:
+        Overtaken: `only_from` is not the latest switch any more.
         NothingToRollBack: There was none before the current version.
         artifacts.ArtifactError: The earlier version's files are missing or damaged.
     """
     announce.prepare(_version_before(project))
     with transaction.atomic():
         _lock(project)
+        if only_from not in (None, project.activations.order_by("-id").first()):
+            raise Overtaken(
+                _("Another version of %(project)s was made to serve meanwhile.")
+                % {"project": project}
+            )
         # Asked again under the lock: of two roll backs at once, each goes one step.
         return _switch(
             _version_before(project),
@@ -175,6 +202,7 @@ def roll_back(project: Project, *, by: User | None, reason: str = "") -> Activat
             forced=False,
             by=by,
             reason=reason.strip(),
+            is_automatic=is_automatic,
         )
 
 
@@ -221,9 +249,15 @@ def _version_before(project: Project) -> Version:
 
 
 def _switch(
-    version: Version, *, kind: str, forced: bool, by: User | None, reason: str
+    version: Version,
+    *,
+    kind: str,
+    forced: bool,
+    by: User | None,
+    reason: str,
+    is_automatic: bool = False,
 ) -> Activation:
-    """Under the project's lock: states, audit row, revision."""
+    """Under the project's lock: states, audit row, revision; ends a rollout."""
     previous = active(version.project)
     if previous is not None:
         previous.state = Version.State.RETIRED
@@ -238,6 +272,11 @@ def _switch(
         forced=forced,
         by=by,
         reason=reason,
+        is_automatic=is_automatic,
+    )
+    # What it was compared with serves no more.
+    version.project.rollouts.filter(ended_at=None).update(
+        ended_at=Now(), ended_by=by, end_reason=str(activation)
     )
     revision.bump(version.project_id)
     queueing.refresh_on_commit(version.project_id)

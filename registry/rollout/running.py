@@ -1,4 +1,4 @@
-"""Which rollouts run: what serving processes read, and who starts and ends one."""
+"""A project's running rollout: who starts it and who ends it."""
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
@@ -9,28 +9,15 @@ from labeling import revision
 from labeling.models import Project
 from registry import artifacts, versions
 from registry.models import Rollout, Version
-from registry.serving.rollout import RolloutSpec
-
-_COLUMNS = ("id", "version_id", "version__number", "mode", "share")
 
 
 class RolloutError(Exception):
     """What was asked of a rollout can't be done; the message is a sentence."""
 
 
-def specs() -> dict[int, RolloutSpec]:
-    """The running rollout of each project that has one, by project id. One query."""
-    rows = Rollout.objects.filter(ended_at=None)
-    return {
-        project_id: RolloutSpec(*rest)
-        for project_id, *rest in rows.values_list("project_id", *_COLUMNS)
-    }
-
-
-def spec_of(project: Project) -> RolloutSpec | None:
+def in_project(project: Project) -> Rollout | None:
     """The rollout that runs in a project. One query."""
-    row = project.rollouts.filter(ended_at=None).values_list(*_COLUMNS).first()
-    return RolloutSpec(*row) if row else None
+    return project.rollouts.filter(ended_at=None).select_related("version").first()
 
 
 def start(version: Version, *, mode: str, share: float, by: User | None) -> Rollout:

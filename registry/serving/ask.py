@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 from django.utils import timezone
 
 from labeling.models import ApiKey, Project
-from registry.serving import engine, journal
+from registry.rollout import live
+from registry.serving import journal
 from registry.serving.engine import Answer, Target
 from registry.serving.journal import Entry, RequestIdTaken
 from registry.serving.runtime import runtime
@@ -71,7 +72,7 @@ def _answer(
     client: ApiKey | None,
 ) -> list[Answered]:
     at, started = timezone.now(), time.perf_counter()
-    answers = engine.classify(target, texts, top_k=top_k)
+    answers = live.classify(target, texts, request_id=ids[0], top_k=top_k)
     latency_ms = (time.perf_counter() - started) * 1000
     answered = [Answered(*pair) for pair in zip(ids, answers, strict=True)]
     journal.record(
@@ -80,6 +81,7 @@ def _answer(
         client=client,
         at=at,
     )
+    live.observe(target, answered, latency_ms=latency_ms / len(texts))
     return answered
 
 

@@ -72,6 +72,10 @@ class Runtime:
                     self._bundles.popitem(last=False)
             return bundle
 
+    def holds(self, version_id: int) -> bool:
+        """Whether a version is in memory; it is as old as before in the eviction."""
+        return version_id in self._bundles
+
     def rulebook(self, project_id: int, revision: int) -> Rulebook:
         """The project's rules as of this serving revision or a later one.
 
