@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication
@@ -23,6 +24,12 @@ _USED_EVERY = timedelta(minutes=1)
 """A key's `last_used_at` is written at most this often, not on each request."""
 
 
+def secret_of(authorization: str) -> str | None:
+    """The key in an `Authorization` header; None if there is none of ours."""
+    scheme, _space, secret = authorization.partition(" ")
+    return secret.strip() if scheme.lower() == KEYWORD.lower() else None
+
+
 class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Api-Key <key>`.
 
@@ -38,32 +45,33 @@ class ApiKeyAuthentication(BaseAuthentication):
             .first()
         )
 
+    def note_use(self, key: ApiKey) -> None:
+        """Writes down when the key was used; a subclass may do it later."""
+        now = timezone.now()
+        if key.last_used_at is not None and now - key.last_used_at < _USED_EVERY:
+            return
+        # Conditional: of many requests in the same moment one writes.
+        ApiKey.objects.filter(
+            Q(last_used_at=None) | Q(last_used_at__lt=now - _USED_EVERY), pk=key.pk
+        ).update(last_used_at=now)
+
     def authenticate(self, request: Request) -> tuple[Any, ApiKey] | None:
         """Raises AuthenticationFailed (`invalid_key`) for a wrong or revoked key."""
-        scheme, _space, secret = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != KEYWORD.lower():
+        secret = secret_of(request.headers.get("Authorization", ""))
+        if secret is None:
             return None
-        key = self.find(hash_key(secret.strip()))
+        key = self.find(hash_key(secret))
         if key is None:
             raise exceptions.AuthenticationFailed(
                 _("This API key is not valid. It may have been revoked."),
                 code="invalid_key",
             )
-        _note_use(key)
-        return key.user, key
+        self.note_use(key)
+        # Asked for by few; a subclass may not have read it along.
+        return SimpleLazyObject(lambda: key.user), key
 
     def authenticate_header(self, request: Request) -> str:
         return f'{KEYWORD} realm="tuneloop"'
-
-
-def _note_use(key: ApiKey) -> None:
-    now = timezone.now()
-    if key.last_used_at is not None and now - key.last_used_at < _USED_EVERY:
-        return
-    # Conditional: of many requests in the same moment one writes.
-    ApiKey.objects.filter(
-        Q(last_used_at=None) | Q(last_used_at__lt=now - _USED_EVERY), pk=key.pk
-    ).update(last_used_at=now)
 
 
 class HasScope(BasePermission):

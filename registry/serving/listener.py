@@ -1,8 +1,9 @@
 """Keeps a web process up to date: versions and rules are loaded before they are asked.
 
-Two daemon threads: one listens, polls and reports what the process serves, the other
-loads. Each has a database connection of its own. Nothing depends on them: a request
-that comes first loads what it needs itself.
+Two daemon threads: one follows the database (keys, projects, rules) and reports what
+the process serves, the other loads models. Each has a database connection of its own.
+Requests are answered with what these two have put into memory, not with questions to
+the database; while it is away, with what was there last.
 """
 
 import contextlib
@@ -13,55 +14,47 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
-from typing import NamedTuple
 
 import psutil
-from django.db import connection
-from django.db.models import F, FilteredRelation, Q
+from django.db import OperationalError, connection
 from django.db.models.functions import Now
 from django.utils import timezone
+from psycopg.errors import LockNotAvailable
 
-from labeling.models import Project
 from labeling.revision import CHANNEL
-from registry.models import ServingProcess, Version
-from registry.serving import hits
+from registry.models import ServingProcess
+from registry.serving import hits, keys, measures
+from registry.serving.engine import Target
+from registry.serving.process import is_web
 from registry.serving.runtime import Runtime, Unavailable, runtime
 
-ROLE = "TUNELOOP_ROLE"
-"""Only a process with this variable set to `web` listens."""
-
-_TICK_S = 1.0
-"""Between two looks at the projects' revisions, and between two reports."""
-_BACK_OFF_S = (0.5, 1.0, 2.0, 5.0)
+_TICK_S = 0.5
+"""Between two looks at keys and projects: a revoked key ends within a second."""
+_TICKS_A_REPORT = 2
+_TICKS_A_SWEEP = 60
+_BACK_OFF_S = (0.1, 0.25, 0.5)
 """Waits after the first, second, ... failure to reach the database."""
+_LOCK_TIMEOUT_MS = 200
 _FORGOTTEN_AFTER = timedelta(minutes=1)
 
 _logger = logging.getLogger(__name__)
 
 
-class _Serving(NamedTuple):
-    """What a project is to be served with."""
-
-    revision: int
-    version_id: int | None
-    number: int | None
-
-
-class _Job(NamedTuple):
-    """What the loading thread does next."""
-
-    version_id: int | None = None
-    project_id: int | None = None
-    revision: int = 0
-    is_end: bool = False
-
-
 class Listener:
     """One process's own. `start` is cheap and may be called with every request."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, memory: keys.Memory) -> None:
+        """Follows the database.
+
+        Args:
+            runtime: Gets the versions and rules that are to be served.
+            memory: Gets the keys, and what their projects are answered with.
+        """
         self._runtime = runtime
+        self._memory = memory
         self._lock = threading.Lock()
         self._pid = 0
 
@@ -76,8 +69,10 @@ class Listener:
             self._started_at = timezone.now()
             self._ending = threading.Event()
             self._failures = 0
-            self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
-            self._seen: dict[int, _Serving] = {}
+            # Versions to load; None ends the thread.
+            self._jobs: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+            # What the database wants served; the memory has what is.
+            self._wanted: dict[int, tuple[keys.Row, Target]] = {}
             # Active versions to load before the process is ready; None until known.
             self._awaited: set[int] | None = None
             self._threads = [
@@ -94,7 +89,7 @@ class Listener:
             if self._pid != os.getpid():
                 return
             self._ending.set()
-            self._jobs.put(_Job(is_end=True))
+            self._jobs.put(None)
             for thread in self._threads:
                 thread.join()
             self._pid = 0
@@ -129,67 +124,114 @@ class Listener:
         connection.ensure_connection()
         wire = connection.connection  # psycopg's own; Django keeps it in autocommit
         wire.execute(f"LISTEN {CHANNEL}")
+        # Nobody's long transaction may keep this process from following.
+        wire.execute(f"SET lock_timeout = {_LOCK_TIMEOUT_MS}")
         ticks = 0
         while not self._ending.is_set():
             due = time.monotonic() + _TICK_S
             self._poll()
-            self.report()
-            hits.flush()
-            if ticks % 30 == 0:
+            if ticks % _TICKS_A_REPORT == 0:
+                self.report()
+                _write(hits.flush)
+                _write(self._memory.note_use)
+            if ticks % _TICKS_A_SWEEP == 0:
                 _forget_ended_processes()
                 self._retry()
             ticks += 1
             self._failures = 0
             while (left_s := due - time.monotonic()) > 0 and not self._ending.is_set():
-                for notice in list(wire.notifies(timeout=left_s, stop_after=1)):
-                    self._heed(notice.payload)
+                self._heed(
+                    {n.payload for n in wire.notifies(timeout=left_s, stop_after=1)}
+                )
 
-    def _heed(self, payload: str) -> None:
-        """A project's id, or `prepare:<project id>:<version id>`."""
-        if payload.startswith("prepare:"):
-            self._jobs.put(_Job(version_id=int(payload.rpartition(":")[2])))
-        else:
+    def _heed(self, payloads: set[str]) -> None:
+        """Projects' ids, or `prepare:<project id>:<version id>`."""
+        wanted = {payload for payload in payloads if payload.startswith("prepare:")}
+        for payload in wanted:
+            self._jobs.put(int(payload.rpartition(":")[2]))
+        if payloads - wanted:
             self._poll()
 
     def _poll(self) -> None:
-        """Has loaded what changed since the last look. One query."""
-        now = _serving_now()
-        before, self._seen = self._seen, now
-        self._runtime.forget(self._runtime.revisions().keys() - now.keys())
-        changed = {pk: to for pk, to in now.items() if before.get(pk) != to}
+        """Reads keys and projects, and serves what changed. Two queries."""
+        self._memory.refresh()
+        now = keys.targets()
+        before, self._wanted = self._wanted, now
+        gone = (
+            self._memory.project_ids() | self._runtime.revisions().keys()
+        ) - now.keys()
+        self._runtime.forget(gone)
+        self._memory.forget(gone)
+        changed = [
+            target
+            for pk, (row, target) in now.items()
+            if pk not in before or before[pk][0] != row
+        ]
+        ahead = None
         if self._awaited is None:
-            changed = self._choose(changed)
-            self._awaited = {to.version_id for to in changed.values() if to.version_id}
-        held = self._runtime.revisions()
-        for project_id, to in changed.items():
-            was = before.get(project_id)
-            is_switch = to.version_id is not None and (
-                was is None or was.version_id != to.version_id
-            )
-            if is_switch:
-                self._jobs.put(_Job(to.version_id, project_id, to.revision))
-            elif project_id in held:
-                self._jobs.put(_Job(None, project_id, to.revision))
+            ahead = self._choose(changed)
+            self._awaited = {t.version_id for t in ahead if t.version_id is not None}
+        try:
+            for target in changed:
+                self._follow_up(target, is_ahead=ahead is None or target in ahead)
+        except BaseException:
+            self._wanted = {}  # the next poll finds all of it changed, and tries again
+            raise
+
+    def _follow_up(self, target: Target, *, is_ahead: bool) -> None:
+        """Loads what a changed project needs, rules here and models in their thread."""
+        project = target.project
+        if is_ahead or project.pk in self._runtime.revisions():
+            self._runtime.rulebook(project.pk, project.serving_revision)
+        self._publish(target)
+        needed = {target.rollout.version_id} if target.rollout else set()
+        if is_ahead and target.version_id is not None:
+            needed.add(target.version_id)
+        for version_id in needed:
+            if not self._runtime.holds(version_id):
+                self._jobs.put(version_id)
+            elif self._awaited:
+                self._awaited.discard(version_id)
+
+    def _publish(self, target: Target) -> None:
+        """Has requests answered with a target, as far as its versions are loaded.
+
+        While one is being loaded, and where it can't be, the version of before answers.
+        """
+        before = self._memory.target(target.project.pk)
+        if before is not None and self._must_wait(target.version_id, before.version_id):
+            target = replace(target, version_id=before.version_id, number=before.number)
+        rollout = target.rollout
+        if rollout is not None and not self._runtime.holds(rollout.version_id):
+            target = replace(target, rollout=None)
+        self._memory.publish(target)
+
+    def _must_wait(self, wanted: int | None, before: int | None) -> bool:
+        return (
+            wanted is not None
+            and before not in (None, wanted)
+            and not self._runtime.holds(wanted)
+        )
 
     def _retry(self) -> None:
         """Has loaded again what should serve and failed: a file may have come back."""
         failed = self._runtime.failed()
-        for to in self._seen.values():
-            if to.version_id in failed:
-                self._jobs.put(_Job(version_id=to.version_id))
+        for _row, target in self._wanted.values():
+            if target.version_id in failed:
+                self._jobs.put(target.version_id)
 
-    def _choose(self, projects: dict[int, _Serving]) -> dict[int, _Serving]:
+    def _choose(self, targets: list[Target]) -> list[Target]:
         """Those to load at the start: the newest active versions that fit."""
-        served = [(to.version_id, pk) for pk, to in projects.items() if to.version_id]
-        newest = sorted(served, reverse=True)[: self._runtime.capacity]
-        return {pk: projects[pk] for _version_id, pk in newest}
+        served = [target for target in targets if target.version_id is not None]
+        served.sort(key=lambda target: -(target.version_id or 0))
+        return served[: self._runtime.capacity]
 
     def report(self) -> None:
         """Writes the process's row. One statement."""
         serving = self._runtime.report()
         for project_id, entry in serving.items():
-            to = self._seen.get(int(project_id))
-            entry["version"] = str(to.number) if to and to.number else ""
+            served = self._memory.target(int(project_id))
+            entry["version"] = str(served.number) if served and served.number else ""
         row = ServingProcess(
             id=self._id,
             host=socket.gethostname(),
@@ -199,68 +241,68 @@ class Listener:
             # silent.
             seen_at=Now(),
             serving=serving,
+            stats=measures.snapshot(),
             rss_mb=round(psutil.Process().memory_info().rss / 2**20, 1),
         )
         ServingProcess.objects.bulk_create(
             [row],
             update_conflicts=True,
             unique_fields=["id"],
-            update_fields=["seen_at", "serving", "rss_mb"],
+            update_fields=["seen_at", "serving", "stats", "rss_mb"],
         )
 
     # --- The loading thread -----------------------------------------------------------
 
     def _load(self) -> None:
-        while not (job := self._jobs.get()).is_end:
+        while (version_id := self._jobs.get()) is not None:
             try:
-                self._do(job)
+                # What can't be loaded is said in the log and on the process's row.
+                with contextlib.suppress(Unavailable):
+                    self._runtime.bundle(version_id)
+                self._publish_loaded(version_id)
+                if self._awaited:
+                    self._awaited.discard(version_id)
+                # At once: an activation waits for this row.
+                self.report()
             except Exception:
-                _logger.exception("could not load %s", job)
-                if job.project_id is not None:
-                    # The next poll finds it changed, and tries again.
-                    self._seen.pop(job.project_id, None)
+                _logger.exception("could not load version %s", version_id)
+                self._wanted = {}  # the next poll finds it changed, and tries again
             finally:
                 connection.close()
 
-    def _do(self, job: _Job) -> None:
-        if job.project_id is not None:
-            self._runtime.rulebook(job.project_id, job.revision)
-        if job.version_id is not None:
-            # What can't be loaded is said in the log and on the process's row.
-            with contextlib.suppress(Unavailable):
-                self._runtime.bundle(job.version_id)
-            if self._awaited:
-                self._awaited.discard(job.version_id)
-            # At once: an activation waits for this row.
-            self.report()
+    def _publish_loaded(self, version_id: int) -> None:
+        """Serves a version that was waited for."""
+        for _row, target in list(self._wanted.values()):
+            rollout = target.rollout
+            if version_id == target.version_id or (
+                rollout is not None and version_id == rollout.version_id
+            ):
+                self._publish(target)
 
 
-def _serving_now() -> dict[int, _Serving]:
-    rows = Project.objects.annotate(
-        active=FilteredRelation(
-            "versions", condition=Q(versions__state=Version.State.ACTIVE)
-        ),
-        active_id=F("active__id"),
-        active_number=F("active__number"),
-    )
-    columns = ("id", "serving_revision", "active_id", "active_number")
-    return {pk: _Serving(*rest) for pk, *rest in rows.values_list(*columns)}
+def _write(write: Callable[[], None]) -> None:
+    """Runs a write that can wait: with its row locked by others, the next one does."""
+    try:
+        write()
+    except OperationalError as error:
+        if not isinstance(error.__cause__, LockNotAvailable):
+            raise
 
 
 def _forget_ended_processes() -> None:
     ServingProcess.objects.filter(seen_at__lt=Now() - _FORGOTTEN_AFTER).delete()
 
 
-listener = Listener(runtime)
+listener = Listener(runtime, keys.memory)
 """This process's own."""
 
 
 def start() -> None:
     """Starts this process's listener, if it is a web process and has none yet."""
-    if os.environ.get(ROLE) == "web":
+    if is_web():
         listener.start()
 
 
 def is_ready() -> bool:
     """Whether this process may be sent requests; one that has no listener always."""
-    return os.environ.get(ROLE) != "web" or listener.is_ready()
+    return not is_web() or listener.is_ready()

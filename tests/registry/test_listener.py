@@ -13,7 +13,9 @@ from labeling.models import Project
 from registry import artifacts, versions
 from registry.models import ServingProcess
 from registry.serving import announce, listener
+from registry.serving.keys import Memory
 from registry.serving.listener import Listener
+from registry.serving.process import ROLE
 from registry.serving.runtime import Runtime
 from tests.makers import make_project
 from tests.registry.makers import make_version
@@ -31,7 +33,7 @@ def start() -> Iterator[Callable[..., Listener]]:
     running: list[Listener] = []
 
     def start(capacity: int = 4) -> Listener:
-        running.append(Listener(Runtime(capacity=capacity)))
+        running.append(Listener(Runtime(capacity=capacity), Memory()))
         running[-1].start()
         return running[-1]
 
@@ -180,11 +182,11 @@ def _served() -> dict[str, Any]:
 
 
 def test_only_web_processes_listen(monkeypatch: Any) -> None:
-    monkeypatch.setenv(listener.ROLE, "worker")
+    monkeypatch.setenv(ROLE, "worker")
     listener.start()
     assert listener.listener._pid == 0
     assert listener.is_ready()
-    monkeypatch.setenv(listener.ROLE, "web")
+    monkeypatch.setenv(ROLE, "web")
     assert not listener.is_ready()
 
 
