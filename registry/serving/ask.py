@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from labeling.models import ApiKey, Project
 from registry.rollout import live
-from registry.serving import journal
+from registry.serving import journal, measures
 from registry.serving.engine import Answer, Target
 from registry.serving.journal import Entry, RequestIdTaken
 from registry.serving.runtime import runtime
@@ -81,8 +81,21 @@ def _answer(
         client=client,
         at=at,
     )
+    _count(target, answers)
     live.observe(target, answered, latency_ms=latency_ms / len(texts))
     return answered
+
+
+def _count(target: Target, answers: Sequence[Answer]) -> None:
+    for answer in answers:
+        measures.count(
+            "answers",
+            project=target.project.slug,
+            version=answer.version,
+            method=answer.method.value,
+        )
+        if answer.degraded:
+            measures.count("degraded")
 
 
 def _recall(project: Project, text: str, request_id: UUID) -> Answered | None:
