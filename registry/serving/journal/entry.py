@@ -82,7 +82,8 @@ def line(
 
 def encode(lines: Sequence[Line]) -> bytes:
     """The lines of one request as one record; about 1 KB a line."""
-    return orjson.dumps((_FORMAT, lines), option=orjson.OPT_SERIALIZE_NUMPY)
+    rows = [tuple(line) for line in lines]  # orjson leaves named tuples to others
+    return orjson.dumps((_FORMAT, rows), option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def decode(payload: bytes) -> list[Line]:
