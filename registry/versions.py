@@ -187,7 +187,7 @@ def roll_back(
         NothingToRollBack: There was none before the current version.
         artifacts.ArtifactError: The earlier version's files are missing or damaged.
     """
-    announce.prepare(_version_before(project))
+    announce.prepare(version_before(project))
     with transaction.atomic():
         _lock(project)
         if only_from not in (None, project.activations.order_by("-id").first()):
@@ -197,7 +197,7 @@ def roll_back(
             )
         # Asked again under the lock: of two roll backs at once, each goes one step.
         return _switch(
-            _version_before(project),
+            version_before(project),
             kind=Activation.Kind.ROLLBACK,
             forced=False,
             by=by,
@@ -231,8 +231,14 @@ def _check_gate(version: Version, *, force: bool, reason: str) -> bool:
     return True
 
 
-def _version_before(project: Project) -> Version:
-    """Replays the audit as a stack: an activation pushes, a roll back pops."""
+def version_before(project: Project) -> Version:
+    """The version that a roll back leads to. Two queries.
+
+    Replays the audit as a stack: an activation pushes, a roll back pops.
+
+    Raises:
+        NothingToRollBack: There is none.
+    """
     served: list[int] = []
     audit = project.activations.order_by("id").values_list("kind", "version_id")
     for kind, version_id in audit:

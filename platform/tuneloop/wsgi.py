@@ -17,12 +17,18 @@ if "TUNELOOP_UP" in os.environ and (master := multiprocessing.parent_process()):
     # A killed master would leave its processes behind, on a port that is then taken.
     die_with_parent(parent_pid=master.pid)
 
-application = get_wsgi_application()
+_django = get_wsgi_application()
+
+from registry.api.lane import Lane  # noqa: E402  # imports models
+
+application = Lane(_django)
 
 if multiprocessing.parent_process() is not None:
     # A process of the server, not its master: loads what it will be asked for.
     from registry import metrics
+    from registry.rollout import watch
     from registry.serving import listener
 
     listener.start()
+    watch.start()
     metrics.start()
