@@ -5,6 +5,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 
+from labeling.api import fields
 from labeling.models import KeywordRule, Question
 from labeling.queue import MAX_CLAIM, Claimed
 
@@ -99,18 +100,18 @@ class Unlabeled(_Fields):
 class LabelRequest(_Fields):
     """A label: `intent`, or `intents` in a multi-intent project."""
 
-    intent = serializers.CharField(required=False, max_length=100)
+    intent = fields.Text(required=False, max_length=100)
     intents = serializers.ListField(
-        child=serializers.CharField(max_length=100),
+        child=fields.Text(max_length=100),
         required=False,
         max_length=MAX_INTENTS,
         help_text="May be empty in a multi-intent project: none of them applies.",
     )
-    token = serializers.IntegerField(min_value=1)
-    comment = serializers.CharField(
+    token = fields.Whole(min_value=1)
+    comment = fields.Text(
         required=False, default="", allow_blank=True, max_length=MAX_COMMENT_CHARS
     )
-    time_spent_ms = serializers.IntegerField(
+    time_spent_ms = fields.Whole(
         required=False,
         default=None,
         allow_null=True,
@@ -142,7 +143,7 @@ class Labelled(_Fields):
 class ExtractRequest(_Fields):
     """How often a keyword must occur."""
 
-    min_support = serializers.IntegerField(
+    min_support = fields.Whole(
         default=3, min_value=1, max_value=1_000_000, help_text="Labelled questions."
     )
 

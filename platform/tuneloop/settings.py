@@ -234,18 +234,27 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["labeling.api.auth.HasScope"],
     "DEFAULT_PARSER_CLASSES": ["labeling.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "tuneloop.openapi.Schema",
     "EXCEPTION_HANDLER": "labeling.api.problems.exception_handler",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Tuneloop",
-    "DESCRIPTION": "Classify questions, label the doubtful ones, train, activate.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "tuneloop.openapi.finish",
+    ],
+    "TAGS": [
+        {"name": "Classify", "description": "For client apps."},
+        {"name": "Label", "description": "The queue of doubtful questions."},
+        {"name": "Train", "description": "Batches."},
+        {"name": "Versions", "description": "Measure, activate, roll back."},
+    ],
     "ENUM_NAME_OVERRIDES": {
         "BatchStateEnum": "training.models.TrainingBatch.State",
         "QuestionStateEnum": "labeling.models.Question.State",

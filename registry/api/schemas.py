@@ -5,6 +5,7 @@ from typing import Any
 from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer
 from rest_framework import serializers
 
+from labeling.normalise import MAX_TEXT_CHARS
 from registry.api.bodies import DEFAULT_TOP_K, MAX_REASON_CHARS, MAX_TEXTS, MAX_TOP_K
 from registry.models import Activation, Feedback, Version
 from registry.serving.fusion import Method
@@ -15,10 +16,13 @@ _Fields = serializers.Serializer[dict[str, Any]]
 class ClassifyRequest(_Fields):
     """One `text` or many `texts`."""
 
-    text = serializers.CharField(required=False, max_length=2000)
+    text = serializers.CharField(
+        required=False, allow_null=True, max_length=MAX_TEXT_CHARS
+    )
     texts = serializers.ListField(
-        child=serializers.CharField(max_length=2000),
+        child=serializers.CharField(max_length=MAX_TEXT_CHARS),
         required=False,
+        allow_null=True,
         min_length=1,
         max_length=MAX_TEXTS,
     )
@@ -30,6 +34,7 @@ class ClassifyRequest(_Fields):
     )
     request_id = serializers.UUIDField(
         required=False,
+        allow_null=True,
         help_text="With one `text`: sent again, it gets the same answer, counted once.",
     )
 
@@ -117,7 +122,9 @@ class FeedbackRequest(_Fields):
     request_id = serializers.UUIDField()
     verdict = serializers.ChoiceField(choices=Feedback.Verdict.values)
     intent = serializers.CharField(
-        required=False, help_text="The code that would have been right."
+        required=False,
+        allow_null=True,
+        help_text="The code that would have been right.",
     )
 
 

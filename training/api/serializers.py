@@ -5,6 +5,7 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
+from labeling.api import fields
 from registry.models import Evaluation
 from training.models import TrainingBatch
 from training.recipe import PRESETS
@@ -13,7 +14,7 @@ from training.recipe import PRESETS
 class BatchRequestSerializer(serializers.Serializer[dict[str, Any]]):
     """A batch that a client asks for."""
 
-    preset = serializers.CharField(
+    preset = fields.Text(
         default="first",
         help_text=_("One of: %s; or one of the team's own.") % ", ".join(PRESETS),
     )
@@ -22,31 +23,29 @@ class BatchRequestSerializer(serializers.Serializer[dict[str, Any]]):
         default=dict,
         help_text=_("Recipe fields to replace."),
     )
-    base = serializers.CharField(
+    base = fields.Text(
         default=None,
         allow_null=True,
         max_length=300,
         help_text=_("hub:…, path:… or package:…; the default base if left out."),
     )
-    version = serializers.IntegerField(
+    version = fields.Whole(
         default=None,
         allow_null=True,
         min_value=1,
         help_text=_("Number of a version to go on from."),
     )
-    with_synthetic = serializers.BooleanField(
+    with_synthetic = fields.YesNo(
         default=False, help_text=_("Train on the synthetic questions, too.")
     )
-    processes = serializers.IntegerField(
+    processes = fields.Whole(
         default=None,
         allow_null=True,
         min_value=1,
         max_value=TrainingBatch.MAX_PROCESSES,
         help_text=_("Training processes, one a GPU; the installation's default."),
     )
-    force = serializers.BooleanField(
-        default=False, help_text=_("Train with too few new labels.")
-    )
+    force = fields.YesNo(default=False, help_text=_("Train with too few new labels."))
 
     def validate_overrides(self, value: dict[str, Any]) -> dict[str, str]:
         """Recipes take their fields as text, as the command line gives them."""
@@ -72,8 +71,12 @@ class BatchSerializer(serializers.ModelSerializer[TrainingBatch]):
     """A batch as it stands."""
 
     dataset = DatasetSerializer(read_only=True)
-    continues = serializers.IntegerField(source="parent.number", default=None)
-    version = serializers.IntegerField(source="version.number", default=None)
+    continues = serializers.IntegerField(
+        source="parent.number", default=None, allow_null=True
+    )
+    version = serializers.IntegerField(
+        source="version.number", default=None, allow_null=True
+    )
     seconds = serializers.SerializerMethodField()
 
     class Meta:

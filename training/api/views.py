@@ -30,8 +30,19 @@ class BatchesView(APIView):
 
     @extend_schema(
         operation_id="batches_list",
-        parameters=[OpenApiParameter("limit", int), OpenApiParameter("before", int)],
-        responses={200: serializers.BatchListSerializer, **responses(401, 403)},
+        parameters=[
+            OpenApiParameter(
+                "limit",
+                {"type": "integer", "minimum": 1, "default": 20},
+                description=f"Most batches to list; {MAX_LISTED} at most.",
+            ),
+            OpenApiParameter(
+                "before",
+                {"type": "integer", "minimum": 1},
+                description="Only batches older than the one with this id.",
+            ),
+        ],
+        responses={200: serializers.BatchListSerializer, **responses(400, 401, 403)},
     )
     def get(self, request: Request) -> Response:
         """The latest batches, newest first; `before` an id goes further back."""
