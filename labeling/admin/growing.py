@@ -18,9 +18,8 @@ from unfold.widgets import (
     UnfoldAdminSelectMultipleWidget,
 )
 
-from labeling import access, growth
+from labeling import access, growth, llm
 from labeling.admin.scoped import Role, signed_in
-from labeling.growth import llm
 from labeling.models import Intent, Project, Template
 
 _ROWS = 10

@@ -10,7 +10,8 @@ from django.db.models.functions import Now
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from labeling.growth import llm, queueing
+from labeling import llm
+from labeling.growth import queueing
 from labeling.models import Intent, Paraphrasing, Project, Question
 from labeling.taxonomy.audit import note
 

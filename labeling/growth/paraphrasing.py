@@ -11,8 +11,10 @@ from django.db.models.functions import Now
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from labeling.growth import keeping, llm, nearness
+from labeling import llm
+from labeling.growth import keeping, nearness
 from labeling.growth.keeping import LeftOut, New
+from labeling.growth.paraphraser import Paraphraser
 from labeling.growth.queueing import STALE_S
 from labeling.models import (
     Intent,
@@ -138,7 +140,7 @@ class _Run:
             raise llm.LanguageModelError(
                 _("The language model was set up anew meanwhile: start again.")
             )
-        paraphraser = llm.Paraphraser(server)
+        paraphraser = Paraphraser(server)
         ids: list[int] = self._todo.questions
         for start in range(self._todo.sent - self._todo.sent % CHUNK, len(ids), CHUNK):
             chunk = ids[start : start + CHUNK]
@@ -149,7 +151,7 @@ class _Run:
                     self._claim.beat(sent=place + 1)
             self._keep(new, sent=start + len(chunk))
 
-    def _ask(self, paraphraser: llm.Paraphraser, question_id: int) -> list[New]:
+    def _ask(self, paraphraser: Paraphraser, question_id: int) -> list[New]:
         """The paraphrases of one question; none where none could be had."""
         found = _to_be_sent(question_id)
         if found is None:

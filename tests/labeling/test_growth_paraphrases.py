@@ -15,7 +15,8 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from labeling import growth
-from labeling.growth import llm, paraphrasing
+from labeling.growth import paraphraser, paraphrasing
+from labeling.llm import Unreadable
 from labeling.models import (
     Intent,
     Paraphrasing,
@@ -108,7 +109,7 @@ def model(settings: Any) -> Iterator[Model]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llm, "_RETRIES", 0)
+    monkeypatch.setattr(paraphraser, "_RETRIES", 0)
 
 
 @pytest.fixture
@@ -258,8 +259,8 @@ def test_no_more_are_kept_than_were_asked_for(
 class TestAnswers:
     def test_json_alone_or_in_one_fence(self) -> None:
         answer = '{"paraphrases": ["a  b", " ", "c"]}'
-        assert llm.parse(answer) == ["a b", "c"]
-        assert llm.parse(f"```json\n{answer}\n```\n") == ["a b", "c"]
+        assert paraphraser.parse(answer) == ["a b", "c"]
+        assert paraphraser.parse(f"```json\n{answer}\n```\n") == ["a b", "c"]
 
     @pytest.mark.parametrize(
         "answer",
@@ -280,8 +281,8 @@ class TestAnswers:
         ],
     )
     def test_anything_else_is_refused(self, answer: str) -> None:
-        with pytest.raises(llm.Unreadable):
-            llm.parse(answer)
+        with pytest.raises(Unreadable):
+            paraphraser.parse(answer)
 
     def test_a_question_is_sent_again_once(
         self, project: Project, mia: User, model: Model
@@ -354,7 +355,7 @@ class TestTheServer:
         model: Model,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(llm, "TIMEOUT_S", 0.2)
+        monkeypatch.setattr(paraphraser, "TIMEOUT_S", 0.2)
         woken = threading.Event()
         model.say = lambda one: "late" if woken.wait(5) else "later"
         run = ran(growth.paraphrase(project, by=mia))
@@ -368,7 +369,7 @@ class TestTheServer:
         model: Model,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(llm, "_RETRIES", 2)
+        monkeypatch.setattr(paraphraser, "_RETRIES", 2)
         model.say = lambda one: (
             (429, "busy") if len(model.asked) < 3 else model.other_words(one)
         )
