@@ -1,9 +1,9 @@
 """Answers are written down before they are given: none lost, none doubled.
 
-In a web process an answer is acknowledged once it is in a write-ahead log on local disk
-(`wal`), which a thread brings to the database (`drain`, `store`): classification goes on
-while the database is away, and no request thread ever waits for it. In every other
-process the same functions write to the database in the caller's transaction.
+In a web process an answer is acknowledged once it is in a write-ahead log on local
+disk (`wal`), which a thread brings to the database (`drain`, `store`): classification
+goes on while the database is away, and no request thread ever waits for it. In every
+other process the same functions write to the database in the caller's transaction.
 """
 
 import multiprocessing.util
@@ -11,7 +11,6 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -141,7 +140,7 @@ def adopt() -> int:
 
 
 def start() -> Journal:
-    """This process's journal, begun with the first call; a forked child's is its own."""
+    """This process's journal, begun with the first call; a forked child has its own."""
     global _own, _pid
     if _pid == os.getpid() and _own is not None:
         return _own

@@ -163,17 +163,21 @@ def read(path: Path, *, until: int | None = None, start: int = 0) -> Iterator[Re
 class Wal:
     """This process's log. All methods are thread-safe."""
 
-    def __init__(self, root: Path, *, limit_bytes: int) -> None:
+    def __init__(
+        self, root: Path, *, limit_bytes: int, segment_bytes: int = SEGMENT_BYTES
+    ) -> None:
         """Begins a new log below `root`.
 
         Args:
             root: Folder of all processes' logs on this machine.
             limit_bytes: Most that all of them may take together.
+            segment_bytes: Size of a file after which another is begun, at most an
+                eighth of the limit.
         """
         self.folder = Folder.make(root)
         self._root = root
         self._limit = limit_bytes
-        self._segment_bytes = min(SEGMENT_BYTES, max(1, limit_bytes // 8))
+        self._segment_bytes = min(segment_bytes, max(1, limit_bytes // 8))
         self._lock = threading.Lock()
         self._group = _Group(self._lock)
         self._is_writing = False
