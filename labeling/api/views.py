@@ -179,6 +179,9 @@ class ExtractKeywordsView(APIView):
         responses={200: serializers.Keywords, **responses(400, 401, 403)},
         examples=[
             OpenApiExample(
+                "Three or more", request_only=True, value={"min_support": 3}
+            ),
+            OpenApiExample(
                 "A candidate",
                 response_only=True,
                 value={
@@ -195,7 +198,7 @@ class ExtractKeywordsView(APIView):
                         }
                     ]
                 },
-            )
+            ),
         ],
     )
     def post(self, request: Request) -> Response:

@@ -18,6 +18,7 @@ _WITHOUT_SERVICES = {
     "makemessages",
     "compilemessages",
     "spectacular",
+    "error_table",
 }
 """Commands that read no data; any other, a new one too, finds its servers running."""
 

