@@ -27,8 +27,9 @@ if multiprocessing.parent_process() is not None:
     # A process of the server, not its master: loads what it will be asked for.
     from registry import metrics
     from registry.rollout import watch
-    from registry.serving import listener
+    from registry.serving import journal, listener
 
+    journal.start()  # takes over what an ended process left, asked or not
     listener.start()
     watch.start()
     metrics.start()
