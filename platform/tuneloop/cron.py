@@ -30,6 +30,7 @@ SCHEDULE = (
     Periodic("training.jobs.sweep", every_s=15),
     Periodic("training.jobs.build_encoder", every_s=300),
     Periodic("registry.jobs.refresh_queues", every_s=60),
+    Periodic("registry.jobs.sweep_replays", every_s=30),
     Periodic("labeling.jobs.sweep_transfers", every_s=30),
     Periodic("labeling.jobs.sweep_paraphrasings", every_s=30),
 )
