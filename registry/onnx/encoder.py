@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from registry.onnx.session import ArtifactError, group_by_length, open_session
-from registry.onnx.tokens import TextEncoder, pad
+from registry.onnx.session import ArtifactError, TokenModel
+from registry.onnx.tokens import TextEncoder
 
 MODEL_FILE = "encoder.int8.onnx"
 TOKENIZER_FILE = "tokenizer.json"
@@ -39,12 +39,14 @@ class OnnxEncoder:
             card = json.loads((folder / CARD_FILE).read_text("utf-8"))
             self.dimensions = int(card["dimensions"])
             self._tokens = TextEncoder(folder, max_length=int(card["max_length"]))
-            self._session = open_session(folder / MODEL_FILE, threads=threads)
+            self._model = TokenModel(
+                folder / MODEL_FILE, pad_id=self._tokens.pad_id, threads=threads
+            )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(
                 f"The encoder in “{folder}” cannot be read: {error}"
             ) from error
-        columns = self._session.get_outputs()[0].shape[-1]
+        columns = self._model.columns
         if columns != self.dimensions:
             raise ArtifactError(
                 f"{MODEL_FILE} answers {columns} values, {CARD_FILE} promises"
@@ -54,16 +56,9 @@ class OnnxEncoder:
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return float32 (N, D), rows of unit length in the order of `texts`.
 
-        Texts of like length run together, at most 1,024 padded tokens at a time; what
-        is longer than the model reads is cut.
+        See `TokenModel`; what is longer than the model reads is cut.
         """
-        ids = self._tokens.encode(texts).ids
-        vectors = np.empty((len(texts), self.dimensions), np.float32)
-        for rows in group_by_length([len(one) for one in ids]):
-            input_ids, mask = pad([ids[row] for row in rows], self._tokens.pad_id)
-            feeds = {"input_ids": input_ids, "attention_mask": mask}  # (B, T)
-            vectors[rows] = self._session.run(["vectors"], feeds)[0]  # (B, D)
-        return vectors
+        return self._model(self._tokens.encode(texts).ids)
 
 
 def digest(folder: Path) -> str:

@@ -12,14 +12,21 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from registry.onnx.tokens import TextEncoder, pad
+from registry.onnx.tokens import TextEncoder, Tokens, pack, pad
 
 FLOAT32_FILE = "model.onnx"
 INT8_FILE = "model.int8.onnx"
 LABELS_FILE = "labels.json"
 
+PACKS = "packs"
+"""Metadata of a model that takes several texts in a row: see `training.ml.graph`."""
+
 _BATCH_TOKENS = 1024
-"""Padded tokens of one run: larger batches gain nothing on a CPU."""
+"""Tokens of one run, padding included: larger batches gain nothing on a CPU."""
+
+_ROW_TOKENS = 48
+"""Of a row of several texts. Longer rows are slower, as each token looks at the whole
+row; shorter ones hold more padding."""
 
 
 class ArtifactError(Exception):
@@ -63,14 +70,15 @@ class OnnxClassifier:
         self.file_name = file_name
         try:
             self._encoder = TextEncoder(folder, max_length=self.max_length)
-            self._session = open_session(folder / file_name, threads=threads)
+            self._model = TokenModel(
+                folder / file_name, pad_id=self._encoder.pad_id, threads=threads
+            )
         except (OSError, ValueError) as error:
             raise ArtifactError(str(error)) from error
-        columns = self._session.get_outputs()[0].shape[-1]
-        if columns != len(self.labels):
+        if self._model.columns != len(self.labels):
             raise ArtifactError(
-                f"{file_name} answers {columns} intents, {LABELS_FILE} names"
-                f" {len(self.labels)}"
+                f"{file_name} answers {self._model.columns} intents, {LABELS_FILE}"
+                f" names {len(self.labels)}"
             )
 
     def logits(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -82,16 +90,101 @@ class OnnxClassifier:
         return self._encoder.encode([text]).was_cut[0]
 
     def answer(self, texts: Sequence[str]) -> Answers:
-        """Run the model, texts of like length together, in the given order."""
-        tokens = self._encoder.encode(texts)
-        logits = np.empty((len(texts), len(self.labels)), np.float32)
-        for rows in group_by_length([len(ids) for ids in tokens.ids]):
-            input_ids, mask = pad(
-                [tokens.ids[row] for row in rows], self._encoder.pad_id
-            )
-            feeds = {"input_ids": input_ids, "attention_mask": mask}  # (B, T)
-            logits[rows] = self._session.run(["logits"], feeds)[0]  # (B, C)
-        return Answers(logits, tokens.was_cut)
+        """Run the model, in the given order."""
+        tokens = self.tokenise(texts)
+        return Answers(self.run(tokens.ids), tokens.was_cut)
+
+    def tokenise(self, texts: Sequence[str]) -> Tokens:
+        """What `run` reads; about 0.03 ms a text."""
+        return self._encoder.encode(texts)
+
+    def run(self, ids: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
+        """Return float32 (N, C), unnormalised, of tokenised texts."""
+        return self._model(ids)
+
+
+class TokenModel:
+    """An open model with a row of output a text; may be called from several threads."""
+
+    def __init__(self, model: Path, *, pad_id: int, threads: int) -> None:
+        """Open the model.
+
+        Args:
+            model: takes ``input_ids`` and ``attention_mask``, and has one output.
+            pad_id: the token that fills rows.
+            threads: intra-op threads.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is no model that can be run.
+        """
+        self._session = open_session(model, threads=threads)
+        self._pad_id = pad_id
+        output = self._session.get_outputs()[0]
+        self._outputs = [output.name]
+        self.columns: int = output.shape[-1]
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self._packs = PACKS in metadata
+
+    def __call__(self, ids: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
+        """Return float32 (N, columns) of tokenised texts, in their order.
+
+        Texts of like length run together. Where the model takes several texts in a row,
+        short ones of any length do; that saves a quarter of the time and more.
+        """
+        lengths = [len(one) for one in ids]
+        if not self._packs:
+            groups = group_by_length(lengths)
+        else:
+            groups = group_for_rows(lengths)
+            if len(groups) == 1:
+                return self._run_packed(ids)
+        rows = np.empty((len(ids), self.columns), np.float32)
+        for group in groups:
+            own = [ids[row] for row in group]
+            rows[group] = self._run_packed(own) if self._packs else self._run(own)
+        return rows
+
+    def _run(self, ids: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
+        return self._feed(*pad(ids, self._pad_id))
+
+    def _run_packed(self, ids: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
+        longest = max(map(len, ids))
+        input_ids, mask, places = pack(
+            ids, self._pad_id, width=max(longest, _ROW_TOKENS)
+        )
+        return self._feed(input_ids, mask)[places]
+
+    def _feed(
+        self, input_ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        feeds = {"input_ids": input_ids, "attention_mask": mask}
+        answered: npt.NDArray[np.float32] = self._session.run(self._outputs, feeds)[0]
+        return answered
+
+
+def group_for_rows(lengths: Sequence[int]) -> list[list[int]]:
+    """Split texts into batches whose rows may hold several, 1,024 tokens at most each.
+
+    Short ones run together whatever their length. Of longer ones those of like length
+    do: in a row with a long text a short one would cost as much as it.
+    """
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    batches: list[list[int]] = []
+    room = 0
+    long: list[int] = []
+    for text in order:
+        length = lengths[text]
+        if length > _ROW_TOKENS:
+            long.append(text)
+            continue
+        if length > room:
+            batches.append([])
+            room = _BATCH_TOKENS
+        batches[-1].append(text)
+        room -= length
+    alike = group_by_length([lengths[text] for text in long])
+    return batches + [[long[i] for i in batch] for batch in alike]
 
 
 def group_by_length(lengths: Sequence[int]) -> list[list[int]]:

@@ -133,6 +133,44 @@ def pad(
     return input_ids, mask
 
 
+def pack(
+    ids: Sequence[Sequence[int]], pad_id: int, *, width: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], list[int]]:
+    """Put texts one behind another into as few rows of like length as need be.
+
+    Args:
+        ids: token ids of each text.
+        pad_id: fills the rows.
+        width: tokens of a row, about; a longer text makes it longer.
+
+    Returns:
+        input_ids and mask, int64 (R, S); the mask is k for the tokens of a row's k-th
+        text and 0 for padding. And for each text r * K + k - 1, where K is the largest
+        mask: which output of the model is its own.
+    """
+    lengths = [len(one) for one in ids]
+    count = min(len(ids), max(1, -(-sum(lengths) // width)))
+    rows: list[list[int]] = [[] for _ in range(count)]
+    filled = [0] * count
+    # The longest first, each into the emptiest row: they end up about equally long.
+    for text in sorted(range(len(ids)), key=lengths.__getitem__, reverse=True):
+        row = filled.index(min(filled))
+        rows[row].append(text)
+        filled[row] += lengths[text]
+    input_ids = np.full((count, max(filled)), pad_id, np.int64)
+    mask = np.zeros((count, max(filled)), np.int64)
+    most = max(map(len, rows))
+    places = [0] * len(ids)
+    for row, texts in enumerate(rows):
+        end = 0
+        for k, text in enumerate(texts):
+            start, end = end, end + lengths[text]
+            input_ids[row, start:end] = ids[text]
+            mask[row, start:end] = k + 1
+            places[text] = row * most + k
+    return input_ids, mask, places
+
+
 def _encodable(text: str) -> str:
     # Lone surrogates (broken JSON escapes) cannot cross into Rust.
     return text.encode("utf-8", "replace").decode("utf-8")
