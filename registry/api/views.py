@@ -14,12 +14,10 @@ from labeling.api.problems import Problem, responses
 from labeling.models import ApiKey, Project
 from labeling.taxonomy import UnknownIntent
 from registry import artifacts, feedback, versions
-from registry.api import bodies, schemas
+from registry.api import bodies, classifying, lane, schemas
 from registry.api.auth import ServingKeyAuthentication, key_of, target_of
 from registry.models import Activation, Evaluation, Version
 from registry.serving import listener
-from registry.serving.ask import ask, ask_once
-from registry.serving.journal import RequestIdTaken
 
 MAX_LISTED = 100
 """Versions that one call lists, the newest first."""
@@ -43,33 +41,24 @@ class ClassifyView(APIView):
         auth=[{"ApiKey": []}],  # type: ignore[list-item]
         responses={
             200: schemas.ClassifyAnswer,
-            **responses(400, 401, 403, 409, 413, 503),
+            **responses(400, 401, 403, 409, 413, 429, 503),
         },
         examples=schemas.CLASSIFY_EXAMPLES,
     )
     def post(self, request: Request) -> Response:
-        """Answer one question or several; an answer is given once it is in the log."""
+        """Answer one question or several; an answer is given once it is in the log.
+
+        Web processes answer ordinary calls in `registry.api.lane`, ahead of this view.
+        """
         listener.start()
+        if (error := lane.error_of(request)) is not None:
+            raise error
         body = bodies.classify(bodies.read(request))
-        target, client = target_of(request), key_of(request)
-        if body.request_id is not None:
-            try:
-                answered = ask_once(
-                    target,
-                    body.texts[0],
-                    request_id=body.request_id,
-                    top_k=body.top_k,
-                    client=client,
-                )
-            except RequestIdTaken:
-                detail = _("This request id was used for another question.")
-                raise Problem(409, "request_id_taken", detail) from None
-            return Response(answered.as_json())
-        results = [
-            one.as_json()
-            for one in ask(target, body.texts, top_k=body.top_k, client=client)
-        ]
-        return Response(results[0] if body.is_single else {"results": results})
+        try:
+            answered = classifying.answer(target_of(request), key_of(request), body)
+        except classifying.REFUSALS as error:
+            raise classifying.problem_of(error) from None
+        return Response(answered)
 
 
 class FeedbackView(APIView):
