@@ -309,6 +309,7 @@ UPDATE labeling_question q SET
     priority.score_sql(
         margin="fresh.margin",
         occurrences="q.occurrences",
+        method="fresh.method",
         diversity="q.diversity",
         need=priority.need_sql(project="q.project_id", predicted="fresh.predicted"),
     )

@@ -57,6 +57,7 @@ SELECT p.id, a.text, a.hash, a.times, a.first_seen, a.last_seen, 'asked', 'open'
     score_sql(
         margin="a.margin",
         occurrences="a.times",
+        method="a.method",
         diversity=str(UNRANKED),
         need=need_sql(project="p.id", predicted="a.predicted"),
     )
@@ -86,6 +87,7 @@ ON CONFLICT (project_id, text_hash) DO UPDATE SET
     score_sql(
         margin="excluded.margin",
         occurrences="(q.occurrences + excluded.occurrences)",
+        method="excluded.method",
         diversity="q.diversity",
         need=need_sql(project="q.project_id", predicted="excluded.predicted"),
     )

@@ -38,6 +38,7 @@ _PASSES = 10
 _BASE = score_sql(
     margin="q.margin",
     occurrences="q.occurrences",
+    method="q.method",
     need=need_sql(project="q.project_id", predicted="q.predicted"),
 )
 

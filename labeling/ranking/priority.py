@@ -1,6 +1,6 @@
 """Which open question to label first, as one formula in Python and in SQL.
 
-    priority = traffic * error * diversity * need
+    priority = traffic * error * diversity * need * doubt
 
     traffic   = ln(2 + occurrences) / ln 3    1 for a question asked once, 6 for a
                 thousand times: what is asked often matters more, but a hundred
@@ -12,6 +12,9 @@
                 `labeling.ranking.diversity`; `UNRANKED` for all others.
     need      = above 1 where the answered intent has few labels, below where it has
                 many, see `intent_need`.
+    doubt     = `LLM_DOUBT` where the language model answered: neither rules nor model
+                knew better, nobody measures how right it is, and each time that the
+                question is asked may cost a call. 1 otherwise.
 
 All factors grow with the wish to label; each one is 1 where it has nothing to say, so
 the formula holds from the first five questions on.
@@ -30,7 +33,7 @@ from django.db import connection
 
 RAISED = 100.0
 """Priority of a question that a client called answered wrong. Above every score, which
-end below 50, and kept until it is labelled, however sure later answers are."""
+end below 98, and kept until it is labelled, however sure later answers are."""
 
 UNRANKED = 0.1
 """Diversity of a question that was not compared with others, or stands behind many."""
@@ -39,6 +42,10 @@ UNKNOWN_ERROR = 0.5
 """Chance of error of a question that nobody has answered."""
 
 LEAST_NEED, MOST_NEED = 0.5, 2.0
+
+LLM = "llm"
+"""Method of an answer that the language model gave."""
+LLM_DOUBT = 2.5
 
 CHUNK = 5_000
 """Questions whose priority one statement renews: under half a second of row locks."""
@@ -54,6 +61,7 @@ def score(
     occurrences: int,
     diversity: float = 1.0,
     need: float = 1.0,
+    method: str = "",
 ) -> float:
     """The priority of a question; higher is sooner.
 
@@ -62,20 +70,28 @@ def score(
         occurrences: How often it was asked, 0 or more.
         diversity: 0 to 1.
         need: Of the intent that was answered.
+        method: How the latest answer came about.
     """
     traffic = math.log(2.0 + occurrences) / math.log(3.0)
     error = UNKNOWN_ERROR if margin is None else 1.0 - margin
-    return traffic * error * diversity * need
+    doubt = LLM_DOUBT if method == LLM else 1.0
+    return traffic * error * diversity * need * doubt
 
 
 def score_sql(
-    *, margin: str, occurrences: str, diversity: str = "1.0", need: str = "1.0"
+    *,
+    margin: str,
+    occurrences: str,
+    method: str,
+    diversity: str = "1.0",
+    need: str = "1.0",
 ) -> str:
     """`score` as SQL over SQL expressions; equal but for the last bit."""
     return (
         f"(ln(2.0::float8 + {occurrences}) / ln(3.0::float8)"
         f" * coalesce(1.0::float8 - {margin}, {UNKNOWN_ERROR}::float8)"
-        f" * {diversity}::float8 * {need}::float8)"
+        f" * {diversity}::float8 * {need}::float8"
+        f" * CASE WHEN {method} = '{LLM}' THEN {LLM_DOUBT}::float8 ELSE 1.0 END)"
     )
 
 
@@ -91,6 +107,7 @@ def need_sql(*, project: str, predicted: str) -> str:
 OWN_SCORE = score_sql(
     margin="q.margin",
     occurrences="q.occurrences",
+    method="q.method",
     diversity="q.diversity",
     need=need_sql(project="q.project_id", predicted="q.predicted"),
 )

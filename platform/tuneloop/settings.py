@@ -193,6 +193,9 @@ LLM_MODEL = env.str("TUNELOOP_LLM_MODEL", default="")
 LLM_KEY = env.str("TUNELOOP_LLM_KEY", default="")
 LLM_TIMEOUT_S = env.float("TUNELOOP_LLM_TIMEOUT_S", default=3.0)
 """Longest that a classification waits for the language model."""
+LLM_AT_ONCE = env.int("TUNELOOP_LLM_AT_ONCE", default=4)
+"""Calls to the language model that a web process makes at once. Whoever comes beyond
+does not wait: a slow server must not hold the threads that answer everybody else."""
 LLM_PRICE_IN = env.float("TUNELOOP_LLM_PRICE_IN", default=0.0)
 LLM_PRICE_OUT = env.float("TUNELOOP_LLM_PRICE_OUT", default=0.0)
 """Price of a million tokens read and of a million written, in any currency."""

@@ -37,6 +37,8 @@ class Method(StrEnum):
     """Rules alone; there is no model, or it does not know the intent."""
     FUSED = "fused"
     """Rules and model."""
+    LLM = "llm"
+    """The language model; nothing else was sure enough."""
     FALLBACK = "fallback"
     """Nothing was sure enough."""
 

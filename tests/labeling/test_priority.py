@@ -32,20 +32,22 @@ def own_score(question: Question, *, need: float = 1.0) -> float:
         occurrences=question.occurrences,
         diversity=question.diversity,
         need=need,
+        method=question.method,
     )
 
 
 def test_the_formula_is_the_same_in_python_and_in_sql() -> None:
     project = make_project()
     make_intent(project, "a", need=1.3)
-    cases = itertools.product(MARGINS, OCCURRENCES, (0.1, 1.0))
-    for n, (margin, occurrences, diversity) in enumerate(cases):
+    cases = itertools.product(MARGINS, OCCURRENCES, (0.1, 1.0), ("", "llm"))
+    for n, (margin, occurrences, diversity, method) in enumerate(cases):
         asked(
             project,
             f"q{n}",
             margin=margin,
             occurrences=occurrences,
             diversity=diversity,
+            method=method,
             priority=-1,
         )
     questions = list(Question.objects.all())
@@ -62,6 +64,7 @@ def test_each_factor_pulls_its_way() -> None:
         {"occurrences": 4},
         {"diversity": 0.6},
         {"need": 1.1},
+        {"method": "llm"},
     ):
         assert priority.score(**{**plain, **change}) > usual
     assert priority.score(margin=None, occurrences=3, diversity=0.5) == usual
@@ -69,7 +72,11 @@ def test_each_factor_pulls_its_way() -> None:
 
 def test_no_score_reaches_what_a_client_raised() -> None:
     most = priority.score(
-        margin=0.0, occurrences=2**31, diversity=1.0, need=priority.MOST_NEED
+        margin=0.0,
+        occurrences=2**31,
+        diversity=1.0,
+        need=priority.MOST_NEED,
+        method=priority.LLM,
     )
     assert most < priority.RAISED
 

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from labeling.intake import text_problem
 from labeling.models import Project
+from registry.llm import fallback
 from registry.serving import engine
 from registry.serving.engine import Answer
 
@@ -65,7 +66,8 @@ def _answers(project: Project, texts: list[str], top_k: int) -> Iterator[Answer]
     target = engine.target_of(project)
     for start in range(0, len(texts), _AT_ONCE):
         part = texts[start : start + _AT_ONCE]
-        yield from engine.classify(target, part, top_k=top_k)
+        answers = engine.classify(target, part, top_k=top_k)
+        yield from fallback.improve(target, answers)
 
 
 def _lines(path: Path) -> list[str]:

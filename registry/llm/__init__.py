@@ -1,0 +1,1 @@
+"""Questions that neither rules nor model are sure of, put to a language model."""
