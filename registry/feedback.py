@@ -1,5 +1,6 @@
 """What clients say of answers: right or wrong, and what would have been right."""
 
+import time
 from uuid import UUID
 
 from django.db.models import Value
@@ -10,6 +11,11 @@ from labeling import taxonomy
 from labeling.models import Project, Question
 from labeling.ranking.priority import RAISED
 from registry.models import ClassificationLog, Feedback
+from registry.serving import journal
+
+_ON_ITS_WAY_S = 1.0
+"""How long feedback waits for an answer that was given just before."""
+_LOOK_EVERY_S = 0.05
 
 
 class UnknownRequest(LookupError):
@@ -34,10 +40,11 @@ def give(
     Raises:
         UnknownRequest: There is no such answer.
         labeling.taxonomy.UnknownIntent: The code names no intent in use.
+
+    Cost: a few queries; up to a second where the answer is so new that it is on its way
+    from local disk into the log.
     """
-    logged = ClassificationLog.objects.filter(
-        project=project, request_id=request_id
-    ).first()
+    logged = _find(project, request_id)
     if logged is None:
         raise UnknownRequest(_("No answer of this project has this request id."))
     intent = None
@@ -52,3 +59,16 @@ def give(
             pk=logged.question_id, state=Question.State.OPEN
         ).update(priority=Greatest("priority", Value(RAISED)))
     return given
+
+
+def _find(project: Project, request_id: UUID) -> ClassificationLog | None:
+    answers = ClassificationLog.objects.filter(project=project, request_id=request_id)
+    deadline = time.monotonic() + _ON_ITS_WAY_S
+    while (logged := answers.first()) is None and time.monotonic() < deadline:
+        if not journal.is_on_disk(request_id):
+            # It may have come since, and its file have gone.
+            return answers.first()
+        # Another process's answers come by themselves, about as fast.
+        journal.flush(_LOOK_EVERY_S)
+        time.sleep(_LOOK_EVERY_S)
+    return logged

@@ -11,13 +11,14 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from uuid import UUID
 
 from django.conf import settings
 
 from labeling.models import ApiKey, Project
 from registry.serving import hits, measures
-from registry.serving.journal import store
+from registry.serving.journal import store, wal
 from registry.serving.journal.drain import adopt as _adopt
 from registry.serving.journal.entry import Entry, Line, answer_of, line
 from registry.serving.journal.own import Depth, Journal, JournalFull
@@ -35,6 +36,7 @@ __all__ = [
     "close",
     "depth",
     "flush",
+    "is_on_disk",
     "recall",
     "record",
     "start",
@@ -82,19 +84,20 @@ def record(
 
 
 def recall(project: Project, request_id: UUID) -> Line | None:
-    """An earlier answer: from this process's memory, else from the log.
+    """An earlier answer: from this process's memory, the log, or a neighbour's disk.
 
-    While the database is away only this process's own answers are known.
+    While the database is away only the latest answers of this machine are known.
 
     Raises:
         RequestIdTaken: It belongs to another project.
         JournalFull: It is just being written, and that fails.
 
-    Cost: nothing, or a share of one query.
+    Cost: nothing, or a share of one query and about 0.1 ms for each other process.
     """
     logged: Line | None
     if is_web():
-        logged = start().recall(str(request_id)) or _look_up(request_id)
+        own, id_ = start(), str(request_id)
+        logged = own.recall(id_) or _look_up(request_id) or own.recall_of_others(id_)
     else:
         logged = store.find([request_id]).get(request_id)
     if logged is not None and logged.project_id != project.pk:
@@ -130,13 +133,26 @@ def flush(timeout_s: float) -> bool:
     return _own is None or _pid != os.getpid() or _own.flush(timeout_s)
 
 
+def is_on_disk(request_id: UUID) -> bool:
+    """Whether an answer was written to this machine's disk some moments ago.
+
+    It may be in the database by now. Cost: about 0.1 ms a process.
+    """
+    return wal.search(_root(), str(request_id).encode()) is not None
+
+
 def adopt() -> int:
     """Brings to the database what ended processes of this machine left on disk.
 
     Returns:
         How many answers they held; some may have been in the database before.
     """
-    return _adopt(settings.HOME / "journal")
+    return _adopt(_root())
+
+
+def _root() -> Path:
+    root: Path = settings.HOME / "journal"
+    return root
 
 
 def start() -> Journal:
@@ -147,7 +163,7 @@ def start() -> Journal:
     with _lock:
         if _pid != os.getpid() or _own is None:
             limit = settings.JOURNAL_MB * 1024 * 1024
-            _own = Journal(settings.HOME / "journal", limit_bytes=limit)
+            _own = Journal(_root(), limit_bytes=limit)
             _pid = os.getpid()
             # A process of multiprocessing ends without what `atexit` knows of.
             multiprocessing.util.Finalize(None, close, exitpriority=10)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from registry.serving.journal import wal
 from registry.serving.journal.drain import Drain
 from registry.serving.journal.entry import Line, decode, encode
 from registry.serving.journal.store import RequestIdTaken
@@ -42,6 +43,7 @@ class Journal:
             limit_bytes: Most that all of them may take together.
             recent_bytes: How much is remembered in memory.
         """
+        self._root = root
         self._wal = Wal(root, limit_bytes=limit_bytes)
         self._drain = Drain(self._wal, root, self._forget)
         self._lock = threading.Lock()
@@ -97,9 +99,13 @@ class Journal:
             except OSError as error:
                 raise JournalFull(str(error)) from error
             payload = self._wal.payload(ticket)
-        if payload is None:
-            return None
-        return next(line for line in decode(payload) if line.request_id == request_id)
+        return None if payload is None else _line(payload, request_id)
+
+    def recall_of_others(self, request_id: str) -> Line | None:
+        """An answer that another process of this machine gave some moments ago."""
+        apart = self._wal.folder.path
+        payload = wal.search(self._root, request_id.encode(), apart=apart)
+        return None if payload is None else _line(payload, request_id)
 
     def depth(self) -> Depth:
         """What waits for the database now."""
@@ -146,3 +152,8 @@ class Journal:
         with self._lock:
             for line in lines:
                 self._pending.pop(line.request_id, None)
+
+
+def _line(payload: bytes, request_id: str) -> Line | None:
+    lines = (line for line in decode(payload) if line.request_id == request_id)
+    return next(lines, None)

@@ -481,3 +481,17 @@ def test_a_closed_journal_is_empty_or_stays_on_disk(
     journal._wal.folder.release()
     assert drain.adopt(tmp_path) == 1
     assert sorted(logged()) == ["drained", "kept"]
+
+
+def test_an_answer_of_a_neighbour_is_known(
+    begin: Callable[..., Journal], away: Away
+) -> None:
+    project = make_project()
+    one, other = begin(), begin()
+    made = [make_line(project, f"q{n}") for n in range(50)]
+    for line_ in made:
+        one.record([line_, make_line(project)])
+    assert other.recall(made[20].request_id) is None
+    assert other.recall_of_others(made[20].request_id) == made[20]
+    assert one.recall_of_others(made[20].request_id) is None
+    assert other.recall_of_others(str(uuid4())) is None
