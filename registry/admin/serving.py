@@ -197,15 +197,8 @@ def _sums(processes: Iterable[ServingProcess]) -> list[tuple[Any, str]]:
     waiting = sum(one.get("gauges", {}).get("journal_entries") or 0 for one in stats)
     machines = len({process.host for process in alive})
     return [
-        (
-            _number(len(alive)),
-            ngettext(
-                "process on %(machines)s machine",
-                "processes on %(machines)s machines",
-                machines,
-            )
-            % {"machines": machines},
-        ),
+        (_number(len(alive)), ngettext("process", "processes", len(alive))),
+        (_number(machines), ngettext("machine", "machines", machines)),
         (
             _number(sum(one.get("texts_per_s") or 0 for one in stats), digits=1),
             _("texts a second"),
