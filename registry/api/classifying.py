@@ -7,12 +7,18 @@ from django.utils.translation import gettext as _
 from labeling.api.problems import Problem
 from labeling.models import ApiKey
 from registry.api.bodies import ClassifyBody
-from registry.serving import limits
+from registry.serving import limits, listener
 from registry.serving.ask import ask, ask_once
 from registry.serving.engine import Target
 from registry.serving.journal import JournalFull, RequestIdTaken
 
-REFUSALS = (limits.RateLimited, limits.Busy, RequestIdTaken, JournalFull)
+REFUSALS = (
+    limits.RateLimited,
+    limits.Busy,
+    listener.NotLoaded,
+    RequestIdTaken,
+    JournalFull,
+)
 """What `answer` raises where nothing went wrong; `problem_of` says it to clients."""
 
 
@@ -22,6 +28,7 @@ def answer(target: Target, key: ApiKey, body: ClassifyBody) -> dict[str, Any]:
     Raises one of `REFUSALS`; then nothing was answered or written.
     """
     with limits.admitted(key, len(body.texts)):
+        listener.prepare(target)
         if body.request_id is not None:
             answered = ask_once(
                 target,
@@ -52,6 +59,9 @@ def problem_of(error: Exception) -> Problem:
         case limits.Busy():
             detail = _("The server is busy. Try again in a second.")
             return Problem(503, "busy", detail, retry_after_s=error.retry_after_s)
+        case listener.NotLoaded():
+            detail = _("This project is being loaded. Try again in a second.")
+            return Problem(503, "unavailable", detail, retry_after_s=1)
         case RequestIdTaken():
             detail = _("This request id was used for another question.")
             return Problem(409, "request_id_taken", detail)

@@ -19,6 +19,7 @@ from registry.serving.fusion import (
     decide,
     fuse,
 )
+from registry.serving.process import is_web
 from registry.serving.rollout import RolloutSpec
 from registry.serving.rulebook import Rulebook
 from registry.serving.runtime import Unavailable, runtime
@@ -138,10 +139,14 @@ def _ask(
 ) -> tuple[Sequence[Said | None], Bundle | None]:
     """What the model says of each text; None where it can't."""
     nothing: list[Said | None] = [None] * len(texts)
-    if target.version_id is None or not texts:
+    version_id = target.version_id
+    if version_id is None or not texts:
+        return nothing, None
+    # A web process tries again in the listener, not while somebody waits.
+    if is_web() and not runtime.holds(version_id) and version_id in runtime.failed():
         return nothing, None
     try:
-        bundle = runtime.bundle(target.version_id)
+        bundle = runtime.bundle(version_id)
     except Unavailable:
         return nothing, None
     try:

@@ -26,7 +26,7 @@ from psycopg.errors import LockNotAvailable
 
 from labeling.revision import CHANNEL
 from registry.models import ServingProcess
-from registry.serving import hits, keys, measures
+from registry.serving import hits, keys, limits, measures
 from registry.serving.engine import Target
 from registry.serving.process import is_web
 from registry.serving.runtime import Runtime, Unavailable, runtime
@@ -34,13 +34,33 @@ from registry.serving.runtime import Runtime, Unavailable, runtime
 _TICK_S = 0.5
 """Between two looks at keys and projects: a revoked key ends within a second."""
 _TICKS_A_REPORT = 2
-_TICKS_A_SWEEP = 60
+_TICKS_A_SWEEP = 10
 _BACK_OFF_S = (0.1, 0.25, 0.5)
 """Waits after the first, second, ... failure to reach the database."""
 _LOCK_TIMEOUT_MS = 200
+_LOADED_WITHIN_S = 10.0
+"""Longest that a request waits for a project that is not in memory."""
+_ALIVE = timedelta(seconds=5)
 _FORGOTTEN_AFTER = timedelta(minutes=1)
 
 _logger = logging.getLogger(__name__)
+
+
+class NotLoaded(Exception):
+    """What a project is answered with is being loaded, or can't be read now."""
+
+
+class _Job:
+    """What the loading thread does next, and who waits for it."""
+
+    __slots__ = ("done", "is_done_well", "target", "version_id")
+
+    def __init__(self, version_id: int | None, target: Target | None = None) -> None:
+        self.version_id = version_id
+        self.target = target
+        """Its rules are loaded too."""
+        self.done = threading.Event()
+        self.is_done_well = False
 
 
 class Listener:
@@ -69,8 +89,8 @@ class Listener:
             self._started_at = timezone.now()
             self._ending = threading.Event()
             self._failures = 0
-            # Versions to load; None ends the thread.
-            self._jobs: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+            # None ends the thread.
+            self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
             # What the database wants served; the memory has what is.
             self._wanted: dict[int, tuple[keys.Row, Target]] = {}
             # Active versions to load before the process is ready; None until known.
@@ -102,6 +122,29 @@ class Listener:
         its project is served by rules, and the process's row says so.
         """
         return self._pid == os.getpid() and self._awaited == set()
+
+    def prepare(self, target: Target) -> None:
+        """Has what a target needs loaded by the thread for it, and waits.
+
+        Raises:
+            NotLoaded: It is not there in time, or can't be read.
+
+        Cost: nothing where it is in memory, or can't be loaded: then rules answer.
+        """
+        if self._is_loaded(target):
+            return
+        job = _Job(target.version_id, target)
+        self._jobs.put(job)
+        if not job.done.wait(_LOADED_WITHIN_S) or not job.is_done_well:
+            raise NotLoaded
+
+    def _is_loaded(self, target: Target) -> bool:
+        project, version_id = target.project, target.version_id
+        return self._runtime.holds_rules(project.pk, project.serving_revision) and (
+            version_id is None
+            or self._runtime.holds(version_id)
+            or version_id in self._runtime.failed()
+        )
 
     # --- The listening thread ---------------------------------------------------------
 
@@ -137,6 +180,7 @@ class Listener:
             if ticks % _TICKS_A_SWEEP == 0:
                 _forget_ended_processes()
                 self._retry()
+                limits.rates.machines = max(1, _machines())
             ticks += 1
             self._failures = 0
             while (left_s := due - time.monotonic()) > 0 and not self._ending.is_set():
@@ -148,7 +192,7 @@ class Listener:
         """Projects' ids, or `prepare:<project id>:<version id>`."""
         wanted = {payload for payload in payloads if payload.startswith("prepare:")}
         for payload in wanted:
-            self._jobs.put(int(payload.rpartition(":")[2]))
+            self._jobs.put(_Job(int(payload.rpartition(":")[2])))
         if payloads - wanted:
             self._poll()
 
@@ -189,7 +233,7 @@ class Listener:
             needed.add(target.version_id)
         for version_id in needed:
             if not self._runtime.holds(version_id):
-                self._jobs.put(version_id)
+                self._jobs.put(_Job(version_id))
             elif self._awaited:
                 self._awaited.discard(version_id)
 
@@ -218,7 +262,7 @@ class Listener:
         failed = self._runtime.failed()
         for _row, target in self._wanted.values():
             if target.version_id in failed:
-                self._jobs.put(target.version_id)
+                self._jobs.put(_Job(target.version_id))
 
     def _choose(self, targets: list[Target]) -> list[Target]:
         """Those to load at the start: the newest active versions that fit."""
@@ -254,21 +298,31 @@ class Listener:
     # --- The loading thread -----------------------------------------------------------
 
     def _load(self) -> None:
-        while (version_id := self._jobs.get()) is not None:
+        while (job := self._jobs.get()) is not None:
             try:
-                # What can't be loaded is said in the log and on the process's row.
-                with contextlib.suppress(Unavailable):
-                    self._runtime.bundle(version_id)
-                self._publish_loaded(version_id)
-                if self._awaited:
-                    self._awaited.discard(version_id)
-                # At once: an activation waits for this row.
-                self.report()
+                self._do(job)
             except Exception:
-                _logger.exception("could not load version %s", version_id)
+                _logger.exception("could not load version %s", job.version_id)
                 self._wanted = {}  # the next poll finds it changed, and tries again
             finally:
+                job.done.set()
                 connection.close()
+
+    def _do(self, job: _Job) -> None:
+        if job.target is not None:
+            project = job.target.project
+            self._runtime.rulebook(project.pk, project.serving_revision)
+        if job.version_id is not None:
+            # What can't be loaded is said in the log and on the process's row.
+            with contextlib.suppress(Unavailable):
+                self._runtime.bundle(job.version_id)
+            self._publish_loaded(job.version_id)
+            if self._awaited:
+                self._awaited.discard(job.version_id)
+        job.is_done_well = True
+        job.done.set()
+        # At once: an activation waits for this row.
+        self.report()
 
     def _publish_loaded(self, version_id: int) -> None:
         """Serves a version that was waited for."""
@@ -289,6 +343,12 @@ def _write(write: Callable[[], None]) -> None:
             raise
 
 
+def _machines() -> int:
+    """How many machines serve at the moment."""
+    alive = ServingProcess.objects.filter(seen_at__gt=Now() - _ALIVE)
+    return alive.values("host").distinct().count()
+
+
 def _forget_ended_processes() -> None:
     ServingProcess.objects.filter(seen_at__lt=Now() - _FORGOTTEN_AFTER).delete()
 
@@ -306,3 +366,14 @@ def start() -> None:
 def is_ready() -> bool:
     """Whether this process may be sent requests; one that has no listener always."""
     return not is_web() or listener.is_ready()
+
+
+def prepare(target: Target) -> None:
+    """See `Listener.prepare`; a process that has no listener loads as it goes.
+
+    Raises:
+        NotLoaded: See there.
+    """
+    if is_web():
+        listener.start()
+        listener.prepare(target)

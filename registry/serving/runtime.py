@@ -76,6 +76,11 @@ class Runtime:
         """Whether a version is in memory; it is as old as before in the eviction."""
         return version_id in self._bundles
 
+    def holds_rules(self, project_id: int, revision: int) -> bool:
+        """Whether a project's rules as of this revision or later are in memory."""
+        held = self._rulebooks.get(project_id)
+        return held is not None and held.revision >= revision
+
     def rulebook(self, project_id: int, revision: int) -> Rulebook:
         """The project's rules as of this serving revision or a later one.
 
