@@ -51,8 +51,8 @@ class ClassifyView(APIView):
         Web processes answer ordinary calls in `registry.api.lane`, ahead of this view.
         """
         listener.start()
-        if (error := lane.error_of(request)) is not None:
-            raise error
+        if (failure := lane.error_of(request)) is not None:
+            raise failure
         body = bodies.classify(bodies.read(request))
         try:
             answered = classifying.answer(target_of(request), key_of(request), body)
