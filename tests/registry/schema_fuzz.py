@@ -60,7 +60,7 @@ def fuzz(
     address: str,
     *,
     headers: Mapping[str, str],
-    seconds: float,
+    seconds: float | None = None,
     known: Mapping[str, Sequence[Any]],
     examples: int = 100,
     phases: Sequence[str] = ("examples", "coverage", "fuzzing", "stateful"),
@@ -71,7 +71,7 @@ def fuzz(
     Args:
         address: Such as `http://127.0.0.1:8000`.
         headers: Sent with each call: whose key.
-        seconds: Most that it may take.
+        seconds: Most that it may take; None: until it has been through.
         known: Values that exist, by parameter (`path.number`, `body.request_id`), used
             in half of the calls: random ones find nothing.
         examples: Random calls of each operation.
@@ -80,7 +80,7 @@ def fuzz(
     """
     config = SchemathesisConfig.from_dict(
         {
-            "max-time": max(2, round(seconds)),
+            **({"max-time": max(2, round(seconds))} if seconds else {}),
             "suppress-health-check": ["all"],
             "headers": dict(headers),
             "continue-on-failure": True,
