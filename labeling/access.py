@@ -41,6 +41,7 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
             *("membership", "apikey", "transfer"),
             *("slot", "template", "syntheticquestion", "paraphrasing"),
             *("version", "evaluation", "activation", "classificationlog", "feedback"),
+            *("rollout", "replay", "tuning", "alarm"),
             *("servingprocess", "trainingbatch", "batchstep"),
             *("preset", "gaterules"),
         ),

@@ -54,6 +54,10 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                     "active": _is_training,
                 },
                 _page(_("Versions"), "deployed_code", "registry", "version"),
+                {
+                    **_page(_("Rollouts"), "science", "registry", "rollout"),
+                    "active": _is_rollout,
+                },
             ],
         },
         {
@@ -65,6 +69,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                 _page(_("Imports and exports"), "swap_vert", "labeling", "transfer"),
                 _page(_("Presets"), "tune", "training", "preset"),
                 _page(_("Gate"), "checklist", "training", "gaterules"),
+                _page(_("Thresholds and weights"), "instant_mix", "registry", "tuning"),
                 _page(_("Members"), "group", "labeling", "membership"),
                 _page(_("API keys"), "key", "labeling", "apikey"),
                 _page(_("Accounts"), "person", "auth", "user"),
@@ -82,6 +87,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
                 ),
                 _page(_("Serving"), "dns", "registry", "servingprocess"),
                 _page(_("Activations"), "history", "registry", "activation"),
+                _page(_("Alarms"), "gpp_maybe", "registry", "alarm"),
                 _page(_("Annotations"), "edit_note", "labeling", "annotation"),
                 _page(_("Datasets"), "dataset", "labeling", "dataset"),
                 _item(
@@ -145,6 +151,14 @@ def _is_training(request: HttpRequest) -> bool:
     return match is not None and (
         match.namespace == "training"
         or match.url_name == "training_trainingbatch_changelist"
+    )
+
+
+def _is_rollout(request: HttpRequest) -> bool:
+    """Replays belong to the rollouts' entry, too."""
+    match = request.resolver_match
+    return match is not None and (match.url_name or "").startswith(
+        ("registry_rollout_", "registry_replay_")
     )
 
 

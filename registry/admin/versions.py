@@ -297,6 +297,8 @@ class ActivationAdmin(ReadOnlyAdmin):
     def what(self, obj: Activation) -> str:
         if obj.forced:
             return cells.badge(_("Forced"), "bad")
+        if obj.is_automatic:
+            return cells.badge(_("Rolled back by itself"), "bad")
         is_forward = obj.kind == Activation.Kind.ACTIVATE
         return cells.badge(obj.get_kind_display(), "good" if is_forward else "warn")
 

@@ -15,12 +15,17 @@ from labeling.models import Project
 from registry import versions
 from registry.models import (
     Activation,
+    Alarm,
     ClassificationLog,
     Evaluation,
     Feedback,
+    Replay,
+    Rollout,
     ServingProcess,
+    Tuning,
     Version,
 )
+from registry.rollout import tuning
 from tests.makers import make_key, make_person, make_project
 from tests.registry.makers import make_version
 
@@ -104,10 +109,28 @@ def fill(project: Project) -> dict[type, Any]:
     """One row of every model, all of this project."""
     version = make_version(project, active=True)
     log = make_log(project, client=make_key(project)[0])
+    activation = Activation.objects.filter(project=project).get()
+    values = tuning.current(project)
     return {
+        Rollout: Rollout.objects.create(
+            project=project, version=version, mode="shadow", share=0.5
+        ),
+        Replay: Replay.objects.create(project=project, version=version, requests=1000),
+        Tuning: tuning.apply(
+            project, {**values, "rule_weight": 0.5}, expected=values, by=None
+        ),
+        Alarm: Alarm.objects.create(
+            project=project,
+            activation=activation,
+            measure="low_confidence",
+            before=0.1,
+            after=0.5,
+            n_before=100,
+            n_after=100,
+        ),
         Version: version,
         Evaluation: measure(version),
-        Activation: Activation.objects.filter(project=project).get(),
+        Activation: activation,
         ClassificationLog: log,
         Feedback: Feedback.objects.create(log=log, verdict="wrong"),
         ServingProcess: ServingProcess.objects.create(

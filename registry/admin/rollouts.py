@@ -1,0 +1,308 @@
+"""Admin pages of rollouts: put a version beside the active one, compare, end it."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.decorators import display
+from unfold.widgets import (
+    UnfoldAdminDecimalFieldWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminRadioSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldBooleanWidget,
+)
+
+from labeling.admin import cells
+from labeling.admin.scoped import ProjectFilter, ReadOnlyAdmin, Role, signed_in
+from registry import artifacts
+from registry.admin import managed
+from registry.models import Guard, Rollout
+from registry.rollout import comparing, guard, running
+
+Mode = Rollout.Mode
+
+
+class StartForm(forms.Form):
+    """How a version is put on live traffic."""
+
+    mode = forms.ChoiceField(
+        label=gettext_lazy("Mode"),
+        choices=[
+            (Mode.SHADOW, gettext_lazy("Shadow: it answers unseen, and is compared")),
+            (Mode.CANARY, gettext_lazy("Canary: its answers are given to users")),
+        ],
+        initial=Mode.SHADOW,
+        widget=UnfoldAdminRadioSelectWidget,
+    )
+    percent = forms.FloatField(
+        label=gettext_lazy("Share of the requests in %"),
+        min_value=0.1,
+        max_value=100,
+        initial=100,
+        help_text=gettext_lazy(
+            "In shadow all of them; as a canary a few to begin with. Which request is"
+            " of the share is decided by its id, in every process alike."
+        ),
+        widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}),
+    )
+
+
+class EndForm(forms.Form):
+    """Why a rollout is ended."""
+
+    reason = forms.CharField(
+        required=False,
+        max_length=2000,
+        label=gettext_lazy("Reason"),
+        help_text=gettext_lazy("Kept with the rollout."),
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+    )
+
+
+class GuardForm(forms.ModelForm):
+    """When a version is rolled back by itself."""
+
+    percent = forms.FloatField(
+        label=gettext_lazy("Tolerated rise in percentage points"),
+        min_value=1,
+        max_value=100,
+        help_text=gettext_lazy(
+            "How far the share of answers below the low confidence, or of those that"
+            " the version could not give, may rise after an activation."
+        ),
+        widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}),
+    )
+
+    class Meta:
+        model = Guard
+        fields = ("is_on", "least")
+        widgets = {
+            "is_on": UnfoldBooleanWidget,
+            "least": UnfoldAdminIntegerFieldWidget,
+        }
+
+    field_order = ("is_on", "percent", "least")
+
+    def __init__(self, *args: Any, instance: Guard, **kwargs: Any) -> None:
+        initial = {"percent": round(100 * instance.rise, 1)}
+        super().__init__(*args, instance=instance, initial=initial, **kwargs)
+
+    def save(self, commit: bool = True) -> Guard:
+        self.instance.rise = self.cleaned_data["percent"] / 100
+        saved: Guard = super().save(commit)
+        return saved
+
+
+@admin.register(Rollout)
+class RolloutAdmin(ReadOnlyAdmin):
+    """Versions in shadow and canaries, those of before too."""
+
+    role_to_view = Role.MANAGER
+    list_display = (
+        "name",
+        "project",
+        "kind",
+        "percent",
+        "status",
+        "requests",
+        "agreement",
+        "started",
+        "started_by",
+    )
+    list_select_related = ("project", "version", "started_by")
+    list_filter = (ProjectFilter, ("mode", ChoicesDropdownFilter))
+    ordering = ("-id",)
+    sortable_by = ()
+    list_before_template = "registry/rollouts_before.html"
+
+    @display(description=gettext_lazy("version"))
+    def name(self, obj: Rollout) -> str:
+        return f"v{obj.version.number}"
+
+    @display(description=gettext_lazy("mode"))
+    def kind(self, obj: Rollout) -> str:
+        mode = Mode(obj.mode)
+        return cells.badge(mode.label, "warn" if mode == Mode.CANARY else "info")
+
+    @display(description=gettext_lazy("share"))
+    def percent(self, obj: Rollout) -> str:
+        return cells.percent(obj.share, digits=0 if obj.share >= 0.1 else 1)
+
+    @display(description=gettext_lazy("state"))
+    def status(self, obj: Rollout) -> SafeString:
+        if obj.ended_at is None:
+            return cells.badge(_("Running"), "good")
+        return cells.badge(_("Ended"))
+
+    @display(description=gettext_lazy("compared"))
+    def requests(self, obj: Rollout) -> Any:
+        return obj.compared if obj.mode == Mode.SHADOW else cells.NOTHING
+
+    @display(description=gettext_lazy("agreement"))
+    def agreement(self, obj: Rollout) -> SafeString:
+        return cells.bar(obj.agreed / obj.compared if obj.compared else None)
+
+    @display(description=gettext_lazy("started"))
+    def started(self, obj: Rollout) -> SafeString:
+        return cells.moment(obj.started_at)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        mine = managed.projects(request) if self.has_view_permission(request) else []
+        return super().changelist_view(
+            request, {**(extra_context or {}), "managed": mine}
+        )
+
+    def get_urls(self) -> list[URLPattern]:
+        own = (
+            ("start/<int:version_id>/", self.start_view, "start"),
+            ("guard/<slug:slug>/", self.guard_view, "guard"),
+            ("<int:pk>/live/", self.live_view, "live"),
+            ("<int:pk>/end/", self.end_view, "end"),
+        )
+        urls: list[URLPattern] = super().get_urls()
+        return [
+            *(
+                path(
+                    route,
+                    self.admin_site.admin_view(view),
+                    name=f"registry_rollout_{name}",
+                )
+                for route, view, name in own
+            ),
+            *urls,
+        ]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Both versions side by side, and the newest disagreements."""
+        rollout = self._rollout(request, object_id)
+        context = self._context(request, rollout, title=str(rollout))
+        return TemplateResponse(request, "registry/rollout.html", context)
+
+    def live_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The figures alone, while the rollout runs."""
+        rollout = self._rollout(request, pk)
+        context = self._context(request, rollout, title="")
+        return TemplateResponse(request, "registry/rollout_live.html", context)
+
+    def start_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
+        """Asks how, says what it means, and starts."""
+        version = managed.version(request, version_id)
+        form = StartForm(request.POST or None)
+        if form.is_valid():
+            try:
+                rollout = running.start(
+                    version,
+                    mode=form.cleaned_data["mode"],
+                    share=form.cleaned_data["percent"] / 100,
+                    by=signed_in(request),
+                )
+            except (running.RolloutError, artifacts.ArtifactError) as error:
+                form.add_error(None, str(error))
+            else:
+                messages.success(request, _("%(rollout)s runs.") % {"rollout": rollout})
+                return self._to_page(rollout)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": _("Put %(version)s on live traffic") % {"version": version},
+            "version": version,
+            "form": form,
+            "running": running.in_project(version.project),
+        }
+        return TemplateResponse(request, "registry/rollout_start.html", context)
+
+    def end_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Asks for a reason and ends."""
+        rollout = self._rollout(request, pk)
+        form = EndForm(request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            reason = form.cleaned_data["reason"]
+            if running.end(rollout, by=signed_in(request), reason=reason):
+                messages.success(
+                    request, _("%(rollout)s was ended.") % {"rollout": rollout}
+                )
+            else:
+                messages.info(request, _("It had ended already."))
+            return self._to_page(rollout)
+        context = self._context(
+            request, rollout, title=_("End %(rollout)s") % {"rollout": rollout}
+        )
+        context |= {
+            "form": form,
+            "version": rollout.version,
+            "back_url": reverse("admin:registry_rollout_change", args=[rollout.pk]),
+        }
+        return TemplateResponse(request, "registry/rollout_end.html", context)
+
+    def guard_view(self, request: HttpRequest, slug: str) -> HttpResponse:
+        """A project's bounds."""
+        project = managed.project(request, slug)
+        form = GuardForm(request.POST or None, instance=guard.guard_of(project.pk))
+        if form.is_valid():
+            form.save()
+            messages.success(request, _("The guard of %s was changed.") % project)
+            return HttpResponseRedirect(reverse("admin:registry_rollout_changelist"))
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": _("Guard of %(project)s") % {"project": project},
+            "form": form,
+            "watched_hours": round(guard.WATCHED.total_seconds() / 3600),
+        }
+        return TemplateResponse(request, "registry/rollout_guard.html", context)
+
+    def _rollout(self, request: HttpRequest, object_id: str | int) -> Rollout:
+        rows = self.get_queryset(request).select_related(
+            "project", "version", "baseline", "started_by", "ended_by"
+        )
+        rollout: Rollout | None = rows.filter(pk=object_id).first()
+        if rollout is None:
+            raise Http404
+        if not self.has_view_permission(request, rollout):
+            raise PermissionDenied
+        return rollout
+
+    def _context(
+        self, request: HttpRequest, rollout: Rollout, *, title: str
+    ) -> dict[str, Any]:
+        return {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "original": rollout,
+            "title": title,
+            "rollout": rollout,
+            "project": rollout.project,
+            "is_running": rollout.ended_at is None,
+            "is_shadow": rollout.mode == Mode.SHADOW,
+            "kind": self.kind(rollout),
+            "status": self.status(rollout),
+            "share": self.percent(rollout),
+            "comparison": comparing.compare(rollout),
+            "agreement": rollout.agreed / rollout.compared
+            if rollout.compared
+            else None,
+            "newest": comparing.NEWEST,
+        }
+
+    @staticmethod
+    def _to_page(rollout: Rollout) -> HttpResponseRedirect:
+        return HttpResponseRedirect(
+            reverse("admin:registry_rollout_change", args=[rollout.pk])
+        )
