@@ -12,6 +12,8 @@ from registry.models import Activation, Version
 from tests.registry.server import Server
 
 CLIENTS = 8
+FOLLOWS_S = 1.0
+"""How long after an activation a process may still answer with the version before."""
 
 
 class Load:
@@ -48,6 +50,7 @@ class Load:
                 status, answer = client.post("classify", {"text": text})
             except (OSError, http.client.HTTPException):
                 self.broken += 1
+                time.sleep(0.02)
                 continue
             if status == 200:
                 self.answers.append((started, time.time(), answer, text))
@@ -90,14 +93,15 @@ def swap(
 
 
 def unexplained(load: Load, spans: list[Span]) -> list[tuple[float, float, str]]:
-    """Answers by a version that was not active while their request was in flight."""
+    """Answers by a version that was not active while their request was in flight, nor
+    so shortly before that its process need not know."""
     return [
         (asked, answered, answer["version"])
         for asked, answered, answer, _text in load.answers
         if not any(
             span.number == answer["version"]
             and span.start <= answered
-            and asked <= span.end
+            and asked <= span.end + FOLLOWS_S
             for span in spans
         )
     ]
