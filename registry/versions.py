@@ -1,5 +1,6 @@
 """Versions: registered, activated, rolled back; each switch leaves an audit row."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from labeling.models import Project
 from registry import artifacts, queueing
 from registry.models import Activation, Version
 from registry.serving import announce
+
+_logger = logging.getLogger(__name__)
 
 
 class VersionError(Exception):
@@ -94,10 +97,13 @@ def register(
     else:
         name, manifest = folder
     try:
+        kept = Version(artifact=name, manifest=manifest)
+        samples = _samples(kept, folder if isinstance(folder, Path) else None)
         with transaction.atomic():
             _lock(project)
             return Version.objects.create(
                 project=project,
+                samples=samples,
                 number=_next_number(project),
                 artifact=name,
                 manifest=manifest,
@@ -112,6 +118,23 @@ def register(
         if isinstance(folder, Path):
             artifacts.discard(name)
         raise
+
+
+def _samples(version: Version, folder: Path | None) -> list[dict[str, Any]]:
+    """What the served model answers to a few fixed texts; see `registry.onnx.samples`.
+
+    Nothing for a model that can't be opened: whoever serves it says so. Takes 1 to 2 s.
+    """
+    from registry.onnx import samples, session
+
+    needed = artifacts.served_files(version)
+    try:
+        if folder is None:
+            folder = artifacts.open_verified(version, only=needed)
+        return samples.record(session.OnnxClassifier(folder, file_name=needed[0]))
+    except (artifacts.ArtifactError, session.ArtifactError) as error:
+        _logger.warning("%s: no sample answers: %s", version.artifact, error)
+        return []
 
 
 def new_artifact(project: Project) -> str:

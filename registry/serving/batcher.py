@@ -7,52 +7,72 @@ the model is idle, and batches grow with load.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from registry.serving import measures
+
+Item = TypeVar("Item")
 Row = TypeVar("Row")
 
 
-class Batcher(Generic[Row]):
-    """Wraps a function from texts to rows; may be called from many threads."""
+class Batcher(Generic[Item, Row]):
+    """Wraps a function from texts to rows; may be called from many threads.
+
+    What a text is, is the function's business: here they come as token ids, so that
+    each caller tokenises its own while the model works on those of others.
+    """
 
     def __init__(
-        self, run: Callable[[Sequence[str]], Sequence[Row]], *, max_texts: int = 32
+        self,
+        run: Callable[[Sequence[Item]], Sequence[Row]],
+        *,
+        size: Callable[[Item], int],
+        most: int,
     ) -> None:
         """Wraps `run`.
 
         Args:
             run: Gives one row a text, in their order; called by one thread at a time.
-            max_texts: Most texts of one call. A request with more takes turns with the
-                others, so that a large one holds up nobody for long.
+            size: What a text costs, 1 or more.
+            most: Size of all texts of one call, unless a single one is larger. A
+                request with more takes turns with the others, so that a large one
+                holds up nobody for long.
         """
         self._run = run
-        self._max_texts = max_texts
+        self._size = size
+        self._most = most
         self._lock = threading.Lock()
-        self._waiting: deque[_Request[Row]] = deque()
+        self._waiting: deque[_Request[Item, Row]] = deque()
         self._has_leader = False
 
-    def __call__(self, texts: Sequence[str]) -> list[Row]:
+    def __call__(self, items: Sequence[Item]) -> list[Row]:
         """The rows of these texts; raises what `run` raised for them alone."""
-        if not texts:
+        if not items:
             return []
-        request: _Request[Row] = _Request(texts)
+        request: _Request[Item, Row] = _Request(items)
         with self._lock:
             self._waiting.append(request)
             leads = not self._has_leader
             self._has_leader = True
         if not leads:
-            request.woken.wait()
+            request.wait()
         # Woken without an end: the leader before has handed over to this thread.
         if not request.is_done():
             self._lead(request)
         return request.result()
 
-    def _lead(self, own: "_Request[Row]") -> None:
+    def waiting(self) -> int:
+        """How many texts wait for their turn."""
+        with self._lock:
+            return sum(len(r.items) - len(r.rows) for r in self._waiting)
+
+    def _lead(self, own: "_Request[Item, Row]") -> None:
         try:
             while not own.is_done():
-                self._run_batch()
+                self._run_batch(own)
         finally:
             with self._lock:
                 if not own.is_done():  # this thread was told to end
@@ -60,13 +80,13 @@ class Batcher(Generic[Row]):
                 heir = next(iter(self._waiting), None)
                 self._has_leader = heir is not None
             if heir is not None:
-                heir.woken.set()
+                heir.wake()
 
-    def _run_batch(self) -> None:
+    def _run_batch(self, own: "_Request[Item, Row]") -> None:
         batch = self._take()
-        texts = [text for request, part in batch for text in request.texts[part]]
+        items = [item for request, part in batch for item in request.items[part]]
         try:
-            rows = self._run(texts)
+            rows = self._run(items)
             at = 0
             for request, part in batch:
                 n = part.stop - part.start
@@ -79,24 +99,35 @@ class Batcher(Generic[Row]):
                 # Behind the others: large requests take turns.
                 self._waiting.extend(r for r, _part in batch if not r.is_done())
             for request, _part in batch:
-                if request.is_done():
-                    request.woken.set()
+                if request.is_done() and request is not own:
+                    request.wake()
 
-    def _take(self) -> "list[tuple[_Request[Row], slice]]":
+    def _take(self) -> "list[tuple[_Request[Item, Row], slice]]":
         """The next texts in line: from each request as many as still fit."""
-        batch: list[tuple[_Request[Row], slice]] = []
-        room = self._max_texts
+        batch: list[tuple[_Request[Item, Row], slice]] = []
+        room = self._most
+        now = time.perf_counter()
         with self._lock:
-            while room and self._waiting:
-                request = self._waiting.popleft()
-                start = len(request.rows)
-                part = slice(start, min(len(request.texts), start + room))
-                room -= part.stop - part.start
-                batch.append((request, part))
+            while self._waiting:
+                request = self._waiting[0]
+                start = stop = len(request.rows)
+                while stop < len(request.items):
+                    room -= self._size(request.items[stop])
+                    if room < 0 and (batch or stop > start):
+                        break
+                    stop += 1
+                if stop == start:
+                    break
+                self._waiting.popleft()
+                batch.append((request, slice(start, stop)))
+                if not start:
+                    measures.took("queue", now - request.came)
+                if room <= 0:
+                    break
         return batch
 
     def _run_apart(
-        self, batch: "list[tuple[_Request[Row], slice]]", error: Exception
+        self, batch: "list[tuple[_Request[Item, Row], slice]]", error: Exception
     ) -> None:
         """One request's text that the model chokes on must not fail the others."""
         for request, part in batch:
@@ -104,21 +135,32 @@ class Batcher(Generic[Row]):
                 request.fail(error)
                 continue
             try:
-                request.add(self._run(request.texts[part]))
+                request.add(self._run(request.items[part]))
             except Exception as own_error:
                 request.fail(own_error)
 
 
-class _Request(Generic[Row]):
+class _Request(Generic[Item, Row]):
     """One caller's texts; written by the leader, read by the caller when it is done."""
 
-    __slots__ = ("_error", "rows", "texts", "woken")
+    __slots__ = ("_asleep", "_error", "came", "items", "rows")
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self.texts = texts
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.items = items
         self.rows: list[Row] = []
-        self.woken = threading.Event()
+        self.came = time.perf_counter()
+        # A bare lock, held until somebody wakes the caller: a tenth of an Event's cost.
+        self._asleep = threading.Lock()
+        self._asleep.acquire()
         self._error: Exception | None = None
+
+    def wait(self) -> None:
+        """Sleeps until `wake`."""
+        self._asleep.acquire()
+
+    def wake(self) -> None:
+        """Ends `wait`; once, as nobody waits twice."""
+        self._asleep.release()
 
     def add(self, rows: Sequence[Row]) -> None:
         self.rows.extend(rows)
@@ -127,7 +169,7 @@ class _Request(Generic[Row]):
         self._error = error
 
     def is_done(self) -> bool:
-        return self._error is not None or len(self.rows) == len(self.texts)
+        return self._error is not None or len(self.rows) == len(self.items)
 
     def result(self) -> list[Row]:
         if self._error is not None:

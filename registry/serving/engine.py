@@ -123,7 +123,7 @@ def classify(
         text for text, hash_ in zip(texts, hashes, strict=True) if hash_ not in labelled
     ]
     said, bundle = _ask(target, asked)
-    columns = bundle.reading.under(book.current) if bundle is not None else None
+    columns = bundle.columns(book) if bundle is not None else None
     call = _Call(target, book, columns, top_k)
     rest = iter(said)
     return [

@@ -1,6 +1,7 @@
 """What this process holds in memory: versions and rulebooks, each loaded once."""
 
 import logging
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -12,6 +13,7 @@ from django.conf import settings
 from registry.artifacts import ArtifactError
 from registry.models import Version
 from registry.onnx.session import ArtifactError as UnusableModel
+from registry.serving import measures
 from registry.serving.bundle import Bundle
 from registry.serving.rulebook import Rulebook
 
@@ -39,9 +41,11 @@ class _Failure(NamedTuple):
 class Runtime:
     """Bundles by least use, rulebooks by revision. All methods are thread-safe."""
 
-    def __init__(self, *, capacity: int) -> None:
-        """Holds at most `capacity` bundles, at least one."""
+    def __init__(self, *, capacity: int, memory_mb: float = math.inf) -> None:
+        """Holds at most `capacity` bundles that take `memory_mb` together; the one that
+        was used last always."""
         self.capacity = max(1, capacity)
+        self._most_bytes = memory_mb * 1024 * 1024
         self._lock = threading.Lock()
         self._bundles: OrderedDict[int, Bundle] = OrderedDict()
         self._rulebooks: dict[int, Rulebook] = {}
@@ -67,7 +71,7 @@ class Runtime:
             with self._lock:
                 self._failures.pop(version_id, None)
                 self._bundles[version_id] = bundle
-                while len(self._bundles) > self.capacity:
+                while len(self._bundles) > 1 and self._is_over():
                     # Requests that still run on it keep it until they end.
                     self._bundles.popitem(last=False)
             return bundle
@@ -95,6 +99,12 @@ class Runtime:
                 return held
             held = self._rulebooks[project_id] = Rulebook(project_id)
             return held
+
+    def waiting(self) -> int:
+        """How many texts wait for a model."""
+        with self._lock:
+            bundles = list(self._bundles.values())
+        return sum(bundle.waiting() for bundle in bundles)
 
     def note_failure(self, bundle: Bundle, error: Exception) -> None:
         """Shows an inference error on the process's row for a while."""
@@ -139,6 +149,11 @@ class Runtime:
             entry["error"] = f"{failure.number}: {failure.message}"
         return projects
 
+    def _is_over(self) -> bool:
+        """Whether more is held than may be."""
+        taken = sum(bundle.bytes for bundle in self._bundles.values())
+        return len(self._bundles) > self.capacity or taken > self._most_bytes
+
     def _held(self, version_id: int) -> Bundle | None:
         with self._lock:
             bundle = self._bundles.get(version_id)
@@ -163,8 +178,12 @@ class Runtime:
             version = Version.objects.select_related("project").get(pk=version_id)
         except Version.DoesNotExist:
             raise Unavailable(f"there is no version {version_id}") from None
+        began = time.perf_counter()
         try:
-            return Bundle(version)
+            bundle = Bundle(version)
+            measures.observe("swap_seconds", time.perf_counter() - began)
+            measures.count("swaps", result="loaded")
+            return bundle
         # Whatever is wrong with a version must not take its project down.
         except Exception as error:
             message = str(error) or type(error).__name__
@@ -172,6 +191,7 @@ class Runtime:
             _logger.error(
                 "%s cannot be loaded: %s", version, message, exc_info=not is_known
             )
+            measures.count("swaps", result="refused")
             with self._lock:
                 self._failures[version_id] = _Failure(
                     version.project_id, version.number, message, time.monotonic(), False
@@ -188,5 +208,8 @@ def _entry(projects: dict[str, dict[str, Any]], project_id: int) -> dict[str, An
     return projects.setdefault(str(project_id), empty)
 
 
-runtime = Runtime(capacity=settings.SERVING_VERSIONS)
+runtime = Runtime(
+    capacity=settings.SERVING_VERSIONS, memory_mb=settings.SERVING_MEMORY_MB
+)
 """This process's own."""
+measures.gauge("queue_texts", runtime.waiting)

@@ -10,6 +10,8 @@ from registry.serving.batcher import Batcher
 
 WAIT_S = 10
 
+Texts = Batcher[str, str]
+
 
 class Model:
     """Doubles words; stands still while `gate` is closed; remembers its batches."""
@@ -35,7 +37,12 @@ def start(call: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def gather(batcher: Batcher[str], requests: list[list[str]]) -> list[object]:
+def batched(model: Callable[[Sequence[str]], list[str]], *, most: int = 32) -> Texts:
+    """A batcher that bounds the number of texts."""
+    return Batcher(model, size=lambda text: 1, most=most)
+
+
+def gather(batcher: Texts, requests: list[list[str]]) -> list[object]:
     """Answers or errors of requests that all wait while an earlier one runs."""
     model = batcher._run
     assert isinstance(model, Model)
@@ -64,7 +71,9 @@ def gather(batcher: Batcher[str], requests: list[list[str]]) -> list[object]:
 def test_alone_a_request_runs_at_once_in_its_own_thread() -> None:
     threads = []
     batcher = Batcher(
-        lambda texts: [threads.append(threading.get_ident())] * len(texts)
+        lambda texts: [threads.append(threading.get_ident())] * len(texts),
+        size=len,
+        most=8,
     )
     batcher(["a"])
     assert threads == [threading.get_ident()]
@@ -74,14 +83,14 @@ def test_alone_a_request_runs_at_once_in_its_own_thread() -> None:
 def test_what_waits_runs_as_one_batch() -> None:
     model = Model()
     requests = [[f"t{i}"] for i in range(8)]
-    assert gather(Batcher(model), requests) == [[f"t{i}t{i}"] for i in range(8)]
+    assert gather(batched(model), requests) == [[f"t{i}t{i}"] for i in range(8)]
     assert model.batches == [["first"], [f"t{i}" for i in range(8)]]
 
 
 def test_a_batch_is_bounded_and_a_large_request_takes_turns() -> None:
     model = Model()
     large = [f"l{i}" for i in range(10)]
-    results = gather(Batcher(model, max_texts=4), [large, ["s1"], ["s2"]])
+    results = gather(batched(model, most=4), [large, ["s1"], ["s2"]])
     assert results == [[t * 2 for t in large], ["s1s1"], ["s2s2"]]
     assert model.batches[1:] == [
         ["l0", "l1", "l2", "l3"],
@@ -90,18 +99,50 @@ def test_a_batch_is_bounded_and_a_large_request_takes_turns() -> None:
     ]
 
 
+def test_a_batch_is_bounded_by_the_size_of_its_texts() -> None:
+    model = Model()
+    batcher: Texts = Batcher(model, size=len, most=6)
+    requests = [["aaa", "bb"], ["ccc"], ["dddddddd"], ["e", "ffffff"]]
+    results = gather(batcher, requests)
+    assert results == [[text * 2 for text in own] for own in requests]
+    # In their order; what is too large for any batch runs alone.
+    assert model.batches[1:] == [
+        ["aaa", "bb"],
+        ["ccc"],
+        ["dddddddd"],
+        ["e"],
+        ["ffffff"],
+    ]
+
+
+def test_who_waits_is_counted() -> None:
+    model = Model()
+    batcher = batched(model)
+    model.gate.clear()
+    threads = [start(lambda: batcher(["first"]))]
+    assert model.running.acquire(timeout=WAIT_S)
+    threads.append(start(lambda: batcher(["a", "b"])))
+    while not batcher._waiting:
+        threading.Event().wait(0.001)
+    assert batcher.waiting() == 2
+    model.gate.set()
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert batcher.waiting() == 0
+
+
 def test_only_the_request_with_the_bad_text_fails() -> None:
     model = Model()
-    results = gather(Batcher(model), [["a"], ["poison"], ["b"]])
+    results = gather(batched(model), [["a"], ["poison"], ["b"]])
     assert results[0] == ["aa"]
     assert isinstance(results[1], ValueError)
     assert results[2] == ["bb"]
-    assert Batcher(model)(["after"]) == ["afterafter"]
+    assert batched(model)(["after"]) == ["afterafter"]
 
 
 def test_a_bad_text_alone_raises_what_the_model_raised() -> None:
     with pytest.raises(ValueError, match="poison"):
-        Batcher(Model())(["poison"])
+        batched(Model())(["poison"])
 
 
 def test_a_leader_that_is_told_to_end_leaves_the_others_to_an_heir() -> None:
@@ -115,7 +156,7 @@ def test_a_leader_that_is_told_to_end_leaves_the_others_to_an_heir() -> None:
             raise SystemExit
         return rows
 
-    batcher: Batcher[str] = Batcher(run)
+    batcher = batched(run)
     model.gate.clear()
 
     def lead() -> None:
@@ -137,7 +178,7 @@ def test_a_leader_that_is_told_to_end_leaves_the_others_to_an_heir() -> None:
 
 def test_many_threads_get_their_own_answers() -> None:
     model = Model()
-    batcher = Batcher(model, max_texts=5)
+    batcher = batched(model, most=5)
     wrong: list[object] = []
 
     def ask(n: int) -> None:

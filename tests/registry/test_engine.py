@@ -200,7 +200,7 @@ class TestBrokenVersions:
         version = make_version(project, ["pay", "ship"], active=True)
         bundle = runtime.bundle(version.pk)
         broken = replace(bundle.reading, temperature=float("nan"))
-        monkeypatch.setattr(bundle, "reading", broken)
+        monkeypatch.setattr(bundle._model, "reading", broken)
         (answer,) = ask(project, "pay")
         assert answer.degraded
         assert "not a number" in runtime.report()[str(project.pk)]["error"]
