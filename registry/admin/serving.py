@@ -34,7 +34,7 @@ class ServingProcessAdmin(ReadOnlyAdmin):
     role_to_view = Role.MANAGER
     list_display = (
         *("name", "status", "versions", "throughput", "latency"),
-        *("journal", "trouble", "memory", "seen"),
+        *("memory", "trouble"),
     )
     fields = (
         ("name", "status"),
@@ -102,7 +102,13 @@ class ServingProcessAdmin(ReadOnlyAdmin):
     @display(description=gettext_lazy("state"))
     def status(self, obj: ServingProcess) -> str:
         if not _lives(obj):
-            return cells.badge(_("Gone"))
+            seconds = round((timezone.now() - obj.seen_at).total_seconds())
+            ago = ngettext("%(n)s second ago", "%(n)s seconds ago", seconds)
+            return format_html(
+                '<div>{} <span class="tl-quiet tl-moment">{}</span></div>',
+                cells.badge(_("Gone")),
+                ago % {"n": _number(seconds)},
+            )
         if any(entry.get("error") for _name, entry in obj.__dict__.get("shown", ())):
             return cells.badge(_("Degraded"), "bad")
         return cells.badge(_("Alive"), "good")
@@ -111,7 +117,9 @@ class ServingProcessAdmin(ReadOnlyAdmin):
     def versions(self, obj: ServingProcess) -> SafeString:
         """One line a project: what is served, what else is loaded, what is wrong."""
         lines = [(_line(*one),) for one in obj.__dict__.get("shown", ())]
-        return format_html_join("", "<div>{}</div>", lines) or cells.NOTHING
+        shown = format_html_join("", "<div>{}</div>", lines)
+        # One element: on a phone a cell's parts stand side by side otherwise.
+        return format_html("<div>{}</div>", shown) if shown else cells.NOTHING
 
     @display(description=gettext_lazy("texts a second"))
     def throughput(self, obj: ServingProcess) -> str:
@@ -125,32 +133,18 @@ class ServingProcessAdmin(ReadOnlyAdmin):
     def journal(self, obj: ServingProcess) -> SafeString:
         """Answers on local disk only: 0 or few, unless the database is away."""
         held = obj.stats.get("gauges", {})
-        entries = int(held.get("journal_entries") or 0)
-        oldest_s = held.get("journal_oldest_seconds") or 0
-        if entries and oldest_s > LOST_AFTER.total_seconds():
-            waiting = _("%(n)s for %(s)s s") % {
-                "n": _number(entries),
-                "s": _number(oldest_s),
-            }
-            return cells.badge(waiting, "warn")
-        return format_html("{}", _number(entries))
+        return format_html("{}", _number(held.get("journal_entries") or 0))
 
     @display(description=gettext_lazy("trouble"))
     def trouble(self, obj: ServingProcess) -> SafeString:
-        """Errors, calls turned away and texts that a broken version left to rules."""
+        """Errors, calls turned away, answers that wait for the database."""
         said = _troubles(obj.stats)
-        return format_html_join(" ", "{}", ((one,) for one in said)) or cells.NOTHING
+        shown = format_html_join(" ", "{}", ((one,) for one in said))
+        return format_html("<div>{}</div>", shown) if said else cells.NOTHING
 
     @display(description=gettext_lazy("memory"))
     def memory(self, obj: ServingProcess) -> str:
         return _megabytes(obj.rss_mb)
-
-    @display(description=gettext_lazy("last seen"))
-    def seen(self, obj: ServingProcess) -> str:
-        seconds = max(0, round((timezone.now() - obj.seen_at).total_seconds()))
-        return ngettext("%(n)s second ago", "%(n)s seconds ago", seconds) % {
-            "n": number_format(seconds)
-        }
 
 
 def _lives(process: ServingProcess) -> bool:
@@ -171,7 +165,7 @@ def _line(project: str, entry: dict[str, Any]) -> SafeString:
         project,
         serves,
         " · ".join(said),
-        cells.badge(entry["error"], "bad") if entry.get("error") else "",
+        format_html('<span class="tl-not-ok">{}</span>', entry.get("error", "")),
     )
 
 
@@ -186,6 +180,13 @@ def _troubles(stats: dict[str, Any]) -> list[SafeString]:
     if n := stats.get("degraded"):
         said = ngettext("%(n)s by rules alone", "%(n)s by rules alone", n)
         found.append(cells.badge(said % {"n": _number(n)}, "bad"))
+    held = stats.get("gauges", {})
+    if (oldest_s := held.get("journal_oldest_seconds") or 0) > LOST_AFTER.seconds:
+        said = _("%(n)s on disk for %(s)s s") % {
+            "n": _number(held.get("journal_entries")),
+            "s": _number(oldest_s),
+        }
+        found.append(cells.badge(said, "warn"))
     return found
 
 
