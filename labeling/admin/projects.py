@@ -5,13 +5,16 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import escape
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from labeling import access, revision
+from labeling import access, llm, revision
 from labeling.admin.people import people
 from labeling.admin.scoped import ProjectFilter, Role, ScopedAdmin, project_ids
 from labeling.models import Membership, Project
@@ -39,10 +42,31 @@ class MemberInline(TabularInline):
         )
 
 
+class ProjectForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A project's settings."""
+
+    class Meta:
+        model = Project
+        fields = "__all__"  # noqa: DJ007 (the admin's fieldsets choose)
+
+    def clean_llm_fallback(self) -> bool:
+        """Nobody can be asked where no server is set up."""
+        is_on = bool(self.cleaned_data["llm_fallback"])
+        if is_on and not self.initial.get("llm_fallback") and not llm.configured():
+            raise ValidationError(
+                _(
+                    "No language model is set up: see TUNELOOP_LLM_URL and"
+                    " TUNELOOP_LLM_MODEL."
+                )
+            )
+        return is_on
+
+
 @admin.register(Project)
 class ProjectAdmin(ScopedAdmin):
     """Projects; superusers add them, managers set them up."""
 
+    form = ProjectForm
     project_path = "id"
     list_display = ("name", "slug", "is_multi_intent", "created_at")
     search_fields = ("name", "slug")
@@ -86,6 +110,11 @@ class ProjectAdmin(ScopedAdmin):
         ),
     )
 
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = ("llm_fallback", "llm_budget")
+        about = {"classes": ["tab"], "fields": fields, "description": _sent_where()}
+        return (*super().get_fieldsets(request, obj), (_("Language model"), about))
+
     def formfield_for_dbfield(
         self, db_field: Any, request: HttpRequest, **kwargs: Any
     ) -> Any:
@@ -111,6 +140,18 @@ class ProjectAdmin(ScopedAdmin):
         super().save_model(request, obj, form, change)
         if change and form.changed_data:
             revision.bump(obj.pk)  # thresholds and weights are live, too
+
+
+def _sent_where() -> str:
+    """What leaves this house, and for whom."""
+    server = llm.configured()
+    if server is None:
+        return gettext("No language model is set up, so nothing leaves this house.")
+    return gettext(
+        "With each question go the names and descriptions of the intents and up to"
+        " three labelled questions of each, to %(model)s at %(host)s. Its answers are"
+        " marked for review and come first in the labelling queue."
+    ) % {"model": escape(server.model), "host": escape(server.host)}
 
 
 class MembershipForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -19,9 +19,9 @@ from labeling.models import (
 )
 from labeling.reports import audit, counts, progress
 from labeling.reports.progress import OpenCount
-from registry.models import Activation, Evaluation, Version
+from registry.models import Activation, Evaluation, LlmDay, Version
 from training.models import TrainingBatch
-from tuneloop import traffic
+from tuneloop import llm_use, traffic
 
 CHOSEN = "dashboard_project"
 """Session key of the project that the person looked at last."""
@@ -54,8 +54,24 @@ class Standing:
 
     @cached_property
     def traffic(self) -> traffic.Traffic:
-        """Answers of the last days. One query."""
-        return traffic.of(self.project)
+        """Answers of the last days. One query, and that of `llm`."""
+        days = llm_use.DAYS if self._asks_llm else traffic.DAYS
+        return traffic.of(self.project, counted=days)
+
+    @cached_property
+    def llm(self) -> llm_use.Use | None:
+        """The language model's part in them; None where it has none."""
+        if not self._asks_llm:
+            return None
+        return llm_use.Use(self.project, self.traffic.counted, self._llm_days)
+
+    @property
+    def _asks_llm(self) -> bool:
+        return self.project.llm_fallback or bool(self._llm_days)
+
+    @cached_property
+    def _llm_days(self) -> list[LlmDay]:
+        return llm_use.spent(self.project)
 
     @cached_property
     def states(self) -> dict[str, int]:
@@ -245,7 +261,7 @@ class Standing:
 def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Adds the chosen project's standing to the first page; unfold calls this.
 
-    The choice is kept in the session. Cost: at most 19 queries, sign-in included; what
+    The choice is kept in the session. Cost: at most 21 queries, sign-in included; what
     grows with the questions is bounded or remembered: see `labeling.reports.counts`.
     """
     projects = _projects(request)

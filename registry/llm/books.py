@@ -139,7 +139,15 @@ def _serve(openings: Sequence[_Opening]) -> dict[_Opening, Page]:
     if not waiting and not has_written:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")  # whether the database is back
-    return {opening: _open(opening) for opening in waiting}
+    pages = {opening: _open(opening) for opening in waiting}
+    for opening in [one for one in pages if one.until < time.monotonic()]:
+        # The database was slow: what nobody waits for any more goes back.
+        page = pages.pop(opening)
+        if page.day is not None:
+            _unwritten.append(
+                Spent(opening.project_id, page.day, returned=page.granted)
+            )
+    return pages
 
 
 _lookup: Lookup[_Opening, Page] = Lookup("llm", _serve, wait_s=WAIT_S)

@@ -334,7 +334,7 @@ class TestPage:
                 project=project, version=activation, kind="activate"
             )
         client = signed_in("mia", project)
-        with django_assert_max_num_queries(19):
+        with django_assert_max_num_queries(21):
             dashboard(client)
 
 
