@@ -2,6 +2,7 @@
 
 from registry import queueing, refresh
 from registry.rollout import replaying
+from registry.serving import journal
 
 
 def refresh_queue(project_id: int) -> None:
@@ -23,3 +24,8 @@ def replay(replay_id: int) -> None:
 def sweep_replays() -> None:
     """Takes up replays that a crashed worker or a lost queue left behind."""
     replaying.sweep()
+
+
+def adopt_journals() -> None:
+    """Logs the answers that ended web processes left on this machine's disk."""
+    journal.adopt()

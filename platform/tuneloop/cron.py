@@ -31,6 +31,7 @@ SCHEDULE = (
     Periodic("training.jobs.build_encoder", every_s=300),
     Periodic("registry.jobs.refresh_queues", every_s=60),
     Periodic("registry.jobs.sweep_replays", every_s=30),
+    Periodic("registry.jobs.adopt_journals", every_s=30),
     Periodic("labeling.jobs.sweep_transfers", every_s=30),
     Periodic("labeling.jobs.sweep_paraphrasings", every_s=30),
 )

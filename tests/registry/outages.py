@@ -11,7 +11,7 @@ import psutil
 Process = psutil.Process
 
 
-def _keeper(home: Path, service: str) -> Process:
+def keeper(home: Path, service: str) -> Process:
     """The process that keeps a service; it starts its server again when that ends."""
     tail = ["tuneloop.embedded.keeper", service, str(home)]
     for process in psutil.process_iter(["cmdline"]):
@@ -22,22 +22,22 @@ def _keeper(home: Path, service: str) -> Process:
 
 def server(home: Path, service: str) -> Process:
     """A service's own process."""
-    (process,) = _keeper(home, service).children()
+    (process,) = keeper(home, service).children()
     return process
 
 
 @contextlib.contextmanager
 def stopped(home: Path, service: str, *, sig: int = signal.SIGINT) -> Iterator[None]:
     """A server that is stopped (or killed, by `sig`) and away until the block ends."""
-    keeper, process = _keeper(home, service), server(home, service)
-    keeper.suspend()  # it must not start another one yet
+    keeping, process = keeper(home, service), server(home, service)
+    keeping.suspend()  # it must not start another one yet
     try:
         process.send_signal(sig)
         with contextlib.suppress(psutil.TimeoutExpired):
             process.wait(0.5)  # a zombie until its keeper goes on
         yield
     finally:
-        keeper.resume()
+        keeping.resume()
 
 
 @contextlib.contextmanager

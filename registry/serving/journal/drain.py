@@ -23,7 +23,7 @@ from registry.serving.journal.entry import Line, decode
 BATCH = 500
 """Records of one transaction."""
 _BATCH_BYTES = 512 * 1024
-LINGER_S = 0.2
+LINGER_S = 0.25
 """How long the first of a batch waits for others: ten at once cost as much as two."""
 _ADOPT_EVERY_S = 5.0
 _BACK_OFF_S = (0.1, 0.2, 0.5, 1.0)
@@ -32,8 +32,13 @@ _BACK_OFF_S = (0.1, 0.2, 0.5, 1.0)
 _logger = logging.getLogger(__name__)
 
 
-def write(payloads: Sequence[bytes], *, root: Path) -> list[Line]:
+def write(payloads: Sequence[bytes], *, root: Path, may_be_there: bool) -> list[Line]:
     """Writes records into the database; what it refuses is kept below `root`.
+
+    Args:
+        payloads: Records in their order.
+        root: Folder of all processes' logs on this machine.
+        may_be_there: See `store.insert_new`.
 
     Returns:
         All lines of the records.
@@ -50,22 +55,22 @@ def write(payloads: Sequence[bytes], *, root: Path) -> list[Line]:
         except ValueError as error:
             _reject(root, payload.decode(errors="replace"), str(error))
     with measures.stage("drain"):
-        _write(lines, root)
+        _write(lines, root, may_be_there)
     measures.count("drained", len(lines))
     return lines
 
 
-def _write(lines: Sequence[Line], root: Path) -> None:
+def _write(lines: Sequence[Line], root: Path, may_be_there: bool) -> None:
     try:
-        taken = store.insert_new(lines)
+        taken = store.insert_new(lines, may_be_there=may_be_there)
     except (DataError, IntegrityError, TypeError, ValueError) as error:
         if len(lines) == 1:
             _reject(root, lines[0]._asdict(), f"{type(error).__name__}: {error}")
             return
         # One of them is to blame; the others must not wait for it.
         half = len(lines) // 2
-        _write(lines[:half], root)
-        _write(lines[half:], root)
+        _write(lines[:half], root, may_be_there)
+        _write(lines[half:], root, may_be_there)
         return
     for line in taken:
         _reject(root, line._asdict(), "the request id is another answer's")
@@ -114,7 +119,7 @@ def _drain_file(path: Path, root: Path, between: Callable[[], None]) -> int:
     n = n_bytes = 0
 
     def flush() -> int:
-        written = len(write(batch, root=root)) if batch else 0
+        written = len(write(batch, root=root, may_be_there=True)) if batch else 0
         batch.clear()
         between()
         return written
@@ -226,7 +231,12 @@ class Drain:
                 return
             records = self._log.pending(self._at, most=BATCH, most_bytes=_BATCH_BYTES)
             if records:
-                self._written(write([r.payload for r in records], root=self._root))
+                payloads = [record.payload for record in records]
+                # A commit whose answer was lost may have been done.
+                lines = write(
+                    payloads, root=self._root, may_be_there=self._failures > 0
+                )
+                self._written(lines)
             self._log.drop(records[-1].end if records else durable)
             with self._moved:
                 self._at = records[-1].end if records else durable

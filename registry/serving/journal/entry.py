@@ -51,6 +51,9 @@ class Line(NamedTuple):
     scores: dict[str, Any] | None = None
 
 
+_AT = Line._fields.index("at")
+
+
 def line(
     project: Project, entry: Entry, *, client: ApiKey | None, at: datetime
 ) -> Line:
@@ -96,9 +99,9 @@ def decode(payload: bytes) -> list[Line]:
         format_, rows = orjson.loads(payload)
         if format_ != _FORMAT:
             raise ValueError(f"records of format {format_} are not known")
-        return [
-            Line(*row[:3], datetime.fromisoformat(row[3]), *row[4:]) for row in rows
-        ]
+        for row in rows:
+            row[_AT] = datetime.fromisoformat(row[_AT])
+        return [Line(*row) for row in rows]
     except TypeError as error:
         raise ValueError(f"not a record: {error}") from error
 

@@ -22,12 +22,6 @@ SELECT * FROM json_to_recordset(%s) AS line (
     created_at timestamptz)
 ON CONFLICT (request_id) DO NOTHING"""
 
-_LOGGED = (
-    *("request_id", "project_id", "client_id", "created_at", "text", "intents"),
-    *("confidence", "method", "version", "needs_review", "degraded", "truncated"),
-    "latency_ms",
-)
-
 _ATTEMPTS = 5
 
 
@@ -82,46 +76,78 @@ def insert(lines: Sequence[Line]) -> int:
     return len(rows)
 
 
-def insert_new(lines: Sequence[Line]) -> list[Line]:
+def insert_new(lines: Sequence[Line], *, may_be_there: bool) -> list[Line]:
     """Like `insert`, but leaves out what is in the log already.
+
+    Args:
+        lines: Answers, of which one may stand there twice.
+        may_be_there: Look first; otherwise only where an insert fails.
 
     Returns:
         Lines whose request id belongs to another answer: those are written nowhere.
 
-    Cost: as `insert`; where something is in the log, one try and one query more.
+    Cost: as `insert`, and one query to look.
     """
-    try:
-        insert(lines)
-        return []
-    except RequestIdTaken:
-        pass
-    # Some were written just before a process or a connection was lost. What another
-    # process writes between the query and the next try, the next round finds.
+    if not may_be_there:
+        try:
+            insert(lines)
+            return []
+        except RequestIdTaken:
+            pass
+    # What another process writes between query and insert, the next round finds.
     for _attempt in range(_ATTEMPTS):
-        unwritten: dict[str, Line] = {}
-        taken = []
-        logged = find(UUID(line.request_id) for line in lines)
+        known = _known(lines)
+        new: list[Line] = []
+        taken: list[Line] = []
         for line in lines:
-            there = logged.get(UUID(line.request_id), unwritten.get(line.request_id))
-            if there is None:
-                unwritten[line.request_id] = line
-            elif (there.project_id, there.text) != (line.project_id, line.text):
+            same = (line.project_id, line.text)
+            there = known.setdefault(UUID(line.request_id), same)
+            if there is same:
+                new.append(line)
+            elif there != same:
                 taken.append(line)
         try:
-            insert(list(unwritten.values()))
+            insert(new)
             return taken
         except RequestIdTaken:
             continue
     raise RequestIdTaken
 
 
-def find(request_ids: Iterable[UUID]) -> dict[UUID, Line]:
-    """What the log holds under these ids. One query."""
-    rows = ClassificationLog.objects.filter(request_id__in=list(request_ids))
+def _known(lines: Iterable[Line]) -> dict[UUID, tuple[int, str]]:
+    ids = [UUID(line.request_id) for line in lines]
+    rows = ClassificationLog.objects.filter(request_id__in=ids)
     return {
-        row[0]: Line(str(row[0]), *row[1:7], 0.0, *row[7:])
-        for row in rows.values_list(*_LOGGED)
+        request_id: (project_id, text)
+        for request_id, project_id, text in rows.values_list(
+            "request_id", "project_id", "text"
+        )
     }
+
+
+def find(request_ids: Iterable[UUID]) -> dict[UUID, Line]:
+    """What the log holds under these ids, but for what questions keep. One query."""
+    rows = ClassificationLog.objects.filter(request_id__in=list(request_ids))
+    return {row.request_id: _line(row) for row in rows.defer("scores")}
+
+
+def _line(row: ClassificationLog) -> Line:
+    return Line(
+        request_id=str(row.request_id),
+        project_id=row.project_id,
+        client_id=row.client_id,
+        at=row.created_at,
+        text=row.text,
+        intents=row.intents,
+        confidence=row.confidence,
+        margin=0.0,
+        method=row.method,
+        version=row.version,
+        needs_review=row.needs_review,
+        degraded=row.degraded,
+        truncated=row.truncated,
+        latency_ms=row.latency_ms,
+    )
 
 
 def _asked(line: Line) -> Asked:

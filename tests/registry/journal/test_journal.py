@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,6 +16,7 @@ from django.db import DatabaseError, OperationalError, connection
 from django.utils import timezone
 
 from labeling.models import Project, Question
+from registry import jobs
 from registry.models import ClassificationLog
 from registry.serving.engine import Answer
 from registry.serving.fusion import Method
@@ -63,17 +65,17 @@ class Away:
     def __init__(self) -> None:
         self.is_away = True
 
-    def __call__(self, lines: Any, write: Callable[[Any], Any]) -> Any:
+    def __call__(self, write: Callable[..., Any], lines: Any, **options: Any) -> Any:
         if self.is_away:
             raise OperationalError("the database is away")
-        return write(lines)
+        return write(lines, **options)
 
 
 @pytest.fixture
 def away(monkeypatch: pytest.MonkeyPatch) -> Away:
     """The drains of this process don't reach the database until told to."""
     state, write = Away(), store.insert_new
-    monkeypatch.setattr(store, "insert_new", lambda lines: state(lines, write))
+    monkeypatch.setattr(store, "insert_new", partial(state, write))
     return state
 
 
@@ -210,14 +212,14 @@ def test_a_connection_lost_at_the_commit_writes_nothing_twice(
     lost = threading.Event()
     insert = store.insert_new
 
-    def losing(lines: Any) -> Any:
+    def losing(lines: Any, **options: Any) -> Any:
         if not lost.is_set():
             lost.set()
             if is_written:
-                insert(lines)
+                insert(lines, **options)
             connection.close()
             raise OperationalError("server closed the connection unexpectedly")
-        return insert(lines)
+        return insert(lines, **options)
 
     monkeypatch.setattr(store, "insert_new", losing)
     project, journal = make_project(), begin()
@@ -229,11 +231,12 @@ def test_a_connection_lost_at_the_commit_writes_nothing_twice(
     assert list(counted) == [("q0", 3), ("q1", 3), ("q2", 2), ("q3", 2)]
 
 
-def test_a_batch_that_is_there_in_part_is_completed() -> None:
+@pytest.mark.parametrize("look", [True, False])
+def test_a_batch_that_is_there_in_part_is_completed(look: bool) -> None:
     project = make_project()
     lines = [make_line(project, f"q{n}") for n in range(6)]
     store.insert(lines[2:4])
-    assert store.insert_new([*lines, lines[5]]) == []
+    assert store.insert_new([*lines, lines[5]], may_be_there=look) == []
     assert ClassificationLog.objects.count() == 6
     assert set(Question.objects.values_list("occurrences", flat=True)) == {1}
 
@@ -405,6 +408,15 @@ def test_what_a_killed_process_left_is_adopted_by_a_living_one(
     assert logged() == [f"q{n}" for n in range(40)]
     assert set(Question.objects.values_list("occurrences", flat=True)) == {1}
     assert within(10, lambda: len(list(tmp_path.iterdir())) == 1)  # its own
+
+
+def test_the_workers_sweep_adopts(tmp_path: Path, settings: Any) -> None:
+    settings.HOME = tmp_path
+    project = make_project()
+    jobs.adopt_journals()  # before anybody served
+    leave(tmp_path / "journal", [make_line(project)])
+    jobs.adopt_journals()
+    assert logged() == ["谁没打卡"]
 
 
 def test_adopters_at_once_write_everything_once(tmp_path: Path) -> None:
