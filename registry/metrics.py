@@ -31,7 +31,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from registry.serving import measures
+from registry.serving import keys, measures
 from registry.serving.measures import FAMILIES, Family, Histogram, Key, Measured
 
 _EVERY_S = 1.0
@@ -61,6 +61,7 @@ class Writer:
             if self._pid == os.getpid():
                 return
             measures.gauge("memory_bytes", lambda: psutil.Process().memory_info().rss)
+            measures.gauge("served_processes", _served)
             with contextlib.suppress(OSError):  # a full disk, which `write` will say
                 _forget_earlier_run()
             me = psutil.Process()
@@ -97,6 +98,15 @@ class Writer:
     def write(self) -> None:
         """Writes what was measured so far."""
         _write(self._file, {**self._head, **_as_json(measures.measures.tick())})
+
+
+def _served() -> dict[Key, float]:
+    """1 by project and version that this process answers with."""
+    served: dict[Key, float] = {}
+    for project_id in keys.memory.project_ids():
+        if (target := keys.memory.target(project_id)) is not None:
+            served[(target.project.slug, str(target.number or ""))] = 1.0
+    return served
 
 
 writer = Writer()

@@ -49,7 +49,7 @@ class ProblemSerializer(serializers.Serializer[dict[str, Any]]):
     status = serializers.IntegerField()
     detail = serializers.CharField()
     code = serializers.CharField(help_text="Stable; branch on this.")
-    instance = serializers.CharField(
+    instance = serializers.CharField(  # type: ignore[assignment]  # a field's name
         required=False,
         help_text="`urn:request:` and the request's id, which the answer's header "
         "`X-Request-Id` and the server's log lines carry, too.",

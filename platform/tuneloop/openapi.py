@@ -68,7 +68,8 @@ class Schema(AutoSchema):
     def get_summary(self) -> str | None:
         return super().get_description().strip().partition("\n")[0] or None
 
-    def get_description(self) -> str:
+    # drf-spectacular asks without arguments, unlike REST framework's own inspector.
+    def get_description(self) -> str:  # type: ignore[override]
         rest = super().get_description().strip().partition("\n")[2].strip()
         scope = getattr(self.view, "required_scope", ApiKey.Scope.MANAGE)
         return f"{rest}\n\nScope: `{scope}`.".strip()

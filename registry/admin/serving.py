@@ -62,9 +62,10 @@ class ServingProcessAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         process = self.get_object(request, object_id)
         more = _details(process.stats) if process is not None else {}
-        return super().change_view(
+        page: HttpResponse = super().change_view(
             request, object_id, form_url, {**(extra_context or {}), **more}
         )
+        return page
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None

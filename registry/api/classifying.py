@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from labeling.api.problems import Problem
 from labeling.models import ApiKey
 from registry.api.bodies import ClassifyBody
-from registry.serving import limits, listener
+from registry.serving import limits, listener, measures
 from registry.serving.ask import ask, ask_once
 from registry.serving.engine import Target
 from registry.serving.journal import JournalFull, RequestIdTaken
@@ -66,6 +66,7 @@ def problem_of(error: Exception) -> Problem:
             detail = _("This request id was used for another question.")
             return Problem(409, "request_id_taken", detail)
         case JournalFull():
+            measures.count("shed", reason="journal_full")
             detail = _(
                 "The database is away, and there is no room left on this machine to"
                 " keep answers for it."

@@ -9,7 +9,7 @@ from labeling.models import Project
 from labeling.normalise import normalise, text_hash
 from registry.models import Version
 from registry.onnx.reading import Columns
-from registry.serving import gold
+from registry.serving import gold, measures
 from registry.serving.bundle import Bundle, Said
 from registry.serving.fusion import (
     Candidate,
@@ -126,12 +126,13 @@ def classify(
     columns = bundle.columns(book) if bundle is not None else None
     call = _Call(target, book, columns, top_k)
     rest = iter(said)
-    return [
-        call.by_gold(text, labelled[hash_])
-        if hash_ in labelled
-        else call.by_sides(text, next(rest))
-        for text, hash_ in zip(texts, hashes, strict=True)
-    ]
+    with measures.stage("fuse"):
+        return [
+            call.by_gold(text, labelled[hash_])
+            if hash_ in labelled
+            else call.by_sides(text, next(rest))
+            for text, hash_ in zip(texts, hashes, strict=True)
+        ]
 
 
 def _ask(
@@ -178,7 +179,8 @@ class _Call:
     def by_sides(self, text: str, said: Said | None) -> Answer:
         """The answer from what the rules and the model say."""
         project, columns = self.target.project, self.columns
-        hits = self.book.matcher.match(normalise(text))
+        with measures.stage("rules"):
+            hits = self.book.matcher.match(normalise(text))
         model: dict[str, float] | None = None
         multi, accept = project.is_multi_intent, project.accept_threshold_rules
         thresholds: dict[str, float] = {}
