@@ -51,7 +51,7 @@ class AnsweredIntent(_Fields):
     confidence = serializers.FloatField(min_value=0, max_value=1)
     sources = serializers.DictField(
         child=serializers.FloatField(),
-        help_text="What `gold`, `rule` and `model` each say, where they say something.",
+        help_text="What `gold`, `rule`, `model` and `llm` each say, where they do.",
     )
 
 
