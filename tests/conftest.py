@@ -12,7 +12,19 @@ import pytest
 
 from tests.homes import ROOT, newcomer, temporary_home
 
+_MAX_WORKERS = 4
+"""Each may hold a model in training, about 2 GB."""
+
 _home: Path | None = None
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """The whole suite in several processes, each with servers of its own.
+
+    A few named tests stay in this one: starting a second database takes longer.
+    """
+    is_whole = config.args == config.getini("testpaths")
+    return min(os.cpu_count() or 1, _MAX_WORKERS) if is_whole else 0
 
 
 # Before pytest-django sets Django up. The settings module is named here and not in
@@ -20,6 +32,8 @@ _home: Path | None = None
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     global _home
+    if config.getoption("numprocesses") and not hasattr(config, "workerinput"):
+        return  # this process only hands out the tests
     from django.conf import settings
 
     if settings.configured:
@@ -43,10 +57,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    from tuneloop import embedded
-
-    embedded.release()
     if _home is not None:
+        from tuneloop import embedded
+
+        embedded.release()
         shutil.rmtree(_home, ignore_errors=True)
 
 
