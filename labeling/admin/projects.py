@@ -108,18 +108,19 @@ class ProjectAdmin(ScopedAdmin):
                 ),
             },
         ),
+        (
+            _("Language model"),
+            {"classes": ["tab"], "fields": ("llm_fallback", "llm_budget")},
+        ),
     )
-
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        fields = ("llm_fallback", "llm_budget")
-        about = {"classes": ["tab"], "fields": fields, "description": _sent_where()}
-        return (*super().get_fieldsets(request, obj), (_("Language model"), about))
 
     def formfield_for_dbfield(
         self, db_field: Any, request: HttpRequest, **kwargs: Any
     ) -> Any:
         if db_field.name == "description":
             kwargs["widget"] = UnfoldAdminTextareaWidget(attrs={"rows": 2})
+        if db_field.name == "llm_fallback":
+            kwargs["help_text"] = _sent_where()
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def project_id_of(self, obj: Any) -> int:
@@ -148,9 +149,10 @@ def _sent_where() -> str:
     if server is None:
         return gettext("No language model is set up, so nothing leaves this house.")
     return gettext(
-        "With each question go the names and descriptions of the intents and up to"
-        " three labelled questions of each, to %(model)s at %(host)s. Its answers are"
-        " marked for review and come first in the labelling queue."
+        "Questions that neither rules nor model are sure of are sent to %(model)s at"
+        " %(host)s, with the names and descriptions of the intents and up to three"
+        " labelled questions of each. Its answers are marked for review and come first"
+        " in the labelling queue."
     ) % {"model": escape(server.model), "host": escape(server.host)}
 
 

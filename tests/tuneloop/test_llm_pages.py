@@ -157,7 +157,7 @@ class TestProjectForm:
         client.force_login(make_person("mia", project))
         url = reverse("admin:labeling_project_change", args=[project.pk])
         page = client.get(url).content.decode()
-        assert "to large at llm.example" in page
+        assert "are sent to large at llm.example, with the names" in page
         assert "user:pw" not in page
 
     def test_not_without_a_server(self, client: Client, settings: Any) -> None:
