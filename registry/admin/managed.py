@@ -7,6 +7,8 @@ from labeling.admin.scoped import Role, signed_in
 from labeling.models import Project
 from registry.models import Version
 
+_MOST_BUTTONS = 8
+
 
 def project(request: HttpRequest, slug: str) -> Project:
     """A project by its slug.
@@ -32,5 +34,6 @@ def version(request: HttpRequest, version_id: int) -> Version:
 
 
 def projects(request: HttpRequest) -> list[Project]:
-    """All projects that the person manages, by name."""
-    return list(access.projects_for(signed_in(request), role=Role.MANAGER))
+    """Projects that the person manages, by name, as many as a row of buttons holds."""
+    mine = access.projects_for(signed_in(request), role=Role.MANAGER)
+    return list(mine.order_by("name")[:_MOST_BUTTONS])

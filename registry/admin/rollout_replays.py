@@ -39,7 +39,7 @@ SHOWS: dict[str, tuple[Any, Q]] = {
     "all": (gettext_lazy("All"), Q()),
     "better": (gettext_lazy("Wrong, then right"), _RIGHT_AFTER),
     "worse": (gettext_lazy("Right, then wrong"), _RIGHT_BEFORE),
-    "unlabelled": (gettext_lazy("Not labelled"), Q(wanted=None)),
+    "unlabelled": (gettext_lazy("Not labelled"), Q(wanted__isnull=True)),
 }
 
 
@@ -56,10 +56,7 @@ class StartForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         field: Any = self.fields["requests"]
-        field.choices = [
-            (size, number_format(size, use_l10n=True, force_grouping=True))
-            for size in replaying.SIZES
-        ]
+        field.choices = [(size, _grouped(size)) for size in replaying.SIZES]
 
 
 @admin.register(Replay)
@@ -207,6 +204,10 @@ def _flips(request: HttpRequest, replay: Replay) -> dict[str, Any]:
     }
 
 
+def _grouped(n: int) -> str:
+    return number_format(n, use_l10n=True, force_grouping=True)
+
+
 def _address(show: str, page: int) -> str:
     return f"?{urlencode({'show': show, 'page': page})}"
 
@@ -222,7 +223,10 @@ def _figures(counted: dict[str, Any]) -> list[tuple[str, str, str]]:
 
     before, after = (f"{counted.get(f'ms_{s}', 0):.1f} ms" for s in ("before", "after"))
     return [
-        (_("Right, of %(n)s labelled") % {"n": labelled}, *share("right", labelled)),
+        (
+            _("Right, of %(n)s labelled") % {"n": _grouped(labelled)},
+            *share("right", labelled),
+        ),
         (_("Low confidence"), *share("low", requests)),
         (_("Not sure enough of any intent"), *share("fallback", requests)),
         (_("Time a question, in batches"), before, after),

@@ -38,10 +38,9 @@ class TuneForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name in SETTINGS:
-            field = Project._meta.get_field(name)
             self.fields[name] = forms.FloatField(
-                label=str(field.verbose_name).capitalize(),
-                help_text=field.help_text,
+                label=_label(name),
+                help_text=_field(name).help_text,
                 min_value=0,
                 max_value=1,
                 widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}),
@@ -96,9 +95,10 @@ class TuningAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         mine = managed.projects(request) if self.has_view_permission(request) else []
-        return super().changelist_view(
+        page: HttpResponse = super().changelist_view(
             request, {**(extra_context or {}), "managed": mine}
         )
+        return page
 
     def get_urls(self) -> list[URLPattern]:
         own = (
@@ -236,7 +236,11 @@ def _changes(done: Tuning) -> list[tuple[str, float, float]]:
 
 
 def _label(name: str) -> str:
-    return str(Project._meta.get_field(name).verbose_name).capitalize()
+    return str(_field(name).verbose_name).capitalize()
+
+
+def _field(name: str) -> Any:
+    return Project._meta.get_field(name)
 
 
 def _proposes_nothing(log: Log) -> str:

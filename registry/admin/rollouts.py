@@ -8,6 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -25,10 +26,13 @@ from labeling.admin import cells
 from labeling.admin.scoped import ProjectFilter, ReadOnlyAdmin, Role, signed_in
 from registry import artifacts
 from registry.admin import managed
-from registry.models import Guard, Rollout
+from registry.models import Rollout
 from registry.rollout import comparing, guard, running
 
 Mode = Rollout.Mode
+
+_MOST_OF_A_CANARY = 50
+"""Per cent. With more there is too little left to compare it with."""
 
 
 class StartForm(forms.Form):
@@ -55,6 +59,17 @@ class StartForm(forms.Form):
         widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}),
     )
 
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or {}
+        is_canary = values.get("mode") == Mode.CANARY
+        if is_canary and values.get("percent", 0) > _MOST_OF_A_CANARY:
+            self.add_error(
+                "percent",
+                _("A canary gets %(most)s %% at most; to give it all, activate it.")
+                % {"most": _MOST_OF_A_CANARY},
+            )
+        return values
+
 
 class EndForm(forms.Form):
     """Why a rollout is ended."""
@@ -68,9 +83,14 @@ class EndForm(forms.Form):
     )
 
 
-class GuardForm(forms.ModelForm):
+class GuardForm(forms.Form):
     """When a version is rolled back by itself."""
 
+    is_on = forms.BooleanField(
+        required=False,
+        label=gettext_lazy("Roll back by itself"),
+        widget=UnfoldBooleanWidget,
+    )
     percent = forms.FloatField(
         label=gettext_lazy("Tolerated rise in percentage points"),
         min_value=1,
@@ -81,25 +101,15 @@ class GuardForm(forms.ModelForm):
         ),
         widget=UnfoldAdminDecimalFieldWidget(attrs={"step": "any"}),
     )
-
-    class Meta:
-        model = Guard
-        fields = ("is_on", "least")
-        widgets = {
-            "is_on": UnfoldBooleanWidget,
-            "least": UnfoldAdminIntegerFieldWidget,
-        }
-
-    field_order = ("is_on", "percent", "least")
-
-    def __init__(self, *args: Any, instance: Guard, **kwargs: Any) -> None:
-        initial = {"percent": round(100 * instance.rise, 1)}
-        super().__init__(*args, instance=instance, initial=initial, **kwargs)
-
-    def save(self, commit: bool = True) -> Guard:
-        self.instance.rise = self.cleaned_data["percent"] / 100
-        saved: Guard = super().save(commit)
-        return saved
+    least = forms.IntegerField(
+        label=gettext_lazy("Least answers"),
+        min_value=20,
+        max_value=100_000,
+        help_text=gettext_lazy(
+            "Nothing is decided on fewer, before or after the activation."
+        ),
+        widget=UnfoldAdminIntegerFieldWidget,
+    )
 
 
 @admin.register(Rollout)
@@ -134,8 +144,9 @@ class RolloutAdmin(ReadOnlyAdmin):
         return cells.badge(mode.label, "warn" if mode == Mode.CANARY else "info")
 
     @display(description=gettext_lazy("share"))
-    def percent(self, obj: Rollout) -> str:
-        return cells.percent(obj.share, digits=0 if obj.share >= 0.1 else 1)
+    def percent(self, obj: Rollout) -> SafeString:
+        share = cells.percent(obj.share, digits=0 if obj.share >= 0.1 else 1)
+        return format_html('<span class="tl-moment">{}</span>', share)
 
     @display(description=gettext_lazy("state"))
     def status(self, obj: Rollout) -> SafeString:
@@ -159,9 +170,10 @@ class RolloutAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         mine = managed.projects(request) if self.has_view_permission(request) else []
-        return super().changelist_view(
+        page: HttpResponse = super().changelist_view(
             request, {**(extra_context or {}), "managed": mine}
         )
+        return page
 
     def get_urls(self) -> list[URLPattern]:
         own = (
@@ -254,9 +266,22 @@ class RolloutAdmin(ReadOnlyAdmin):
     def guard_view(self, request: HttpRequest, slug: str) -> HttpResponse:
         """A project's bounds."""
         project = managed.project(request, slug)
-        form = GuardForm(request.POST or None, instance=guard.guard_of(project.pk))
+        now = guard.guard_of(project.pk)
+        form = GuardForm(
+            request.POST or None,
+            initial={
+                "is_on": now.is_on,
+                "percent": round(100 * now.rise, 1),
+                "least": now.least,
+            },
+        )
         if form.is_valid():
-            form.save()
+            guard.set_bounds(
+                project,
+                is_on=form.cleaned_data["is_on"],
+                rise=form.cleaned_data["percent"] / 100,
+                least=form.cleaned_data["least"],
+            )
             messages.success(request, _("The guard of %s was changed.") % project)
             return HttpResponseRedirect(reverse("admin:registry_rollout_changelist"))
         context = {

@@ -122,6 +122,12 @@ def guard_of(project_id: int) -> Guard:
     return row or Guard(project_id=project_id)
 
 
+def set_bounds(project: Project, *, is_on: bool, rise: float, least: int) -> None:
+    """Sets a project's own bounds. One statement."""
+    bounds = {"is_on": is_on, "rise": rise, "least": least}
+    Guard.objects.update_or_create(project=project, defaults=bounds)
+
+
 def _watched() -> list[Activation]:
     """Each project's latest switch, where it can be undone by the guard."""
     latest = (

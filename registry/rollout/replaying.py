@@ -160,11 +160,13 @@ class _Run:
         )
         self.after = Target(project, replay.version.pk, replay.version.number)
         self.figures: Counter[str] = Counter()
-        self.seconds = {"before": 0.0, "after": 0.0}
+        self.seconds = {"loading": 0.0, "before": 0.0, "after": 0.0}
 
     def work(self) -> None:
         replay = self.replay
         replay.flips.all().delete()  # of an attempt that died
+        for side in (self.before, self.after):
+            self._answer("loading", side, ["?"])
         texts = _texts(replay.project, replay.requests)
         self._note(texts=len(texts), flipped=0)
         flipped = 0

@@ -30,7 +30,8 @@ def start(version: Version, *, mode: str, share: float, by: User | None) -> Roll
         by: Who starts it.
 
     Raises:
-        RolloutError: It is active, or another rollout runs in the project.
+        RolloutError: It is active, another rollout runs in the project, or the gate
+            has not passed what users would get answers of.
         artifacts.ArtifactError: Its files are missing or damaged.
     """
     if not 0 < share <= 1:
@@ -39,6 +40,11 @@ def start(version: Version, *, mode: str, share: float, by: User | None) -> Roll
     baseline = versions.active(version.project)
     if baseline == version:
         raise RolloutError(_("%(version)s is active already.") % {"version": version})
+    if mode == Rollout.Mode.CANARY and version.gate != Version.Gate.PASSED:
+        raise RolloutError(
+            _("The gate has not passed %(version)s: users must not get its answers.")
+            % {"version": version}
+        )
     try:
         with transaction.atomic():
             started = Rollout.objects.create(

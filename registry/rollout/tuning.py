@@ -114,7 +114,7 @@ class Log:
         changed = labelled = 0
         examples: list[Changed] = []
         for one in self.answers:
-            codes = []
+            codes: list[list[str]] = []
             for side, used in (("before", now), ("after", values)):
                 decision = self._decide(one, used)
                 chosen = self._codes(decision)
@@ -127,7 +127,8 @@ class Log:
             if codes[0] != codes[1]:
                 changed += 1
                 if len(examples) < _EXAMPLES:
-                    examples.append(Changed(one.text, *codes, one.wanted))
+                    old, new = codes
+                    examples.append(Changed(one.text, old, new, one.wanted))
         return Preview(
             len(self.answers),
             changed,

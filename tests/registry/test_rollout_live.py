@@ -170,6 +170,15 @@ def test_one_rollout_a_project_and_never_the_active_version(
     assert rollout.end_reason == "enough"
 
 
+def test_users_get_no_answers_that_the_gate_has_not_passed(
+    project: Project, active: Version
+) -> None:
+    refused = make_version(project, ["pay", "ship"], gate="refused")
+    with pytest.raises(running.RolloutError, match="gate"):
+        running.start(refused, mode="canary", share=0.1, by=None)
+    running.start(refused, mode="shadow", share=0.1, by=None)
+
+
 def test_a_switch_ends_the_rollout(
     project: Project, active: Version, challenger: Version
 ) -> None:

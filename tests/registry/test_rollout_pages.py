@@ -160,6 +160,9 @@ class TestRollouts:
         for percent in ("0", "101", "x"):
             data["percent"] = percent
             body(mia.post(url("rollout_start", candidate.pk), data))
+        data["percent"] = "51"
+        page = body(mia.post(url("rollout_start", candidate.pk), data))
+        assert "activate it" in page
         assert Rollout.objects.count() == 1
 
     def test_the_guards_bounds(self, project: Project) -> None:
@@ -198,6 +201,9 @@ class TestReplays:
         better = body(mia.get(url("replay_change", replay.pk) + "?show=better"))
         assert "pay fast fast" in better
         assert "fast pay fast" not in better
+        other = body(mia.get(url("replay_change", replay.pk) + "?show=unlabelled"))
+        assert "fast pay fast" in other
+        assert "pay fast fast" not in other
         worse = body(mia.get(url("replay_change", replay.pk) + "?show=worse&page=9"))
         assert "No answer is like that" in worse
 
