@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -18,6 +18,9 @@ MULTI_THRESHOLD = 0.5
 
 DECIMALS = 6
 """Of a confidence, so that logs and answers hold no noise."""
+
+LEAST_OF_MANY = 0.05
+"""No multi-intent threshold is worth lowering below."""
 
 _STEEPEST = 60.0
 """Logits beyond it are as sure as can be; `exp` of them still is a number."""
@@ -196,6 +199,43 @@ class Columns:
         join.at(joined, target, np.moveaxis(p, -1, 0)[kept])
         return np.moveaxis(joined, 0, -1).clip(max=1.0)
 
+    @cached_property
+    def _alphabet(self) -> npt.NDArray[np.int_]:
+        """The columns in the order of their codes."""
+        return np.argsort(np.array(self.codes))
+
+    @cached_property
+    def _column(self) -> dict[str, int]:
+        return {code: column for column, code in enumerate(self.codes)}
+
+    @cached_property
+    def _least(self) -> float:
+        """Below it no multi-intent threshold is worth a look."""
+        return min([LEAST_OF_MANY, *self.thresholds.values()])
+
+    def likeliest(self, p: Floats, n: int, also: Iterable[str]) -> dict[str, float]:
+        """What can matter of one text's probabilities, the likeliest first.
+
+        Whatever weights and rules do, no other intent is among the `n` best of an
+        answer: fusing all 150 costs twenty times as much.
+
+        Args:
+            p: (len(codes),), from `join`.
+            n: How many at least; of multi-intent versions all that may be answered,
+                and one more.
+            also: Codes that are needed however unlikely: those that rules speak for,
+                the fallback. Those that the version does not know are left out.
+
+        Cost: 0.01 ms with 150 intents.
+        """
+        if self.multi:
+            n = max(n, int((p >= self._least).sum()) + 1)
+        # By code where equally sure, so that the same question has the same answer.
+        order = np.argsort(-p[self._alphabet].round(DECIMALS), kind="stable")
+        kept = self._alphabet[order[:n]].tolist()
+        kept += [self._column[code] for code in also if code in self._column]
+        return {self.codes[column]: float(p[column]) for column in kept}
+
     def choose(self, p: Floats, *, accept: float, fallback: str | None) -> Bools:
         """What is answered where the model alone speaks, bool (N, len(codes)).
 
@@ -219,7 +259,7 @@ class Columns:
         if p.size:
             # The first code of those that are equally sure, so that the same question
             # always has the same answer.
-            order = np.argsort(np.array(self.codes))
+            order = self._alphabet
             best = order[p[:, order].argmax(axis=1)]
             rows = np.arange(len(p))
             chosen[rows, best] = p[rows, best] >= accept

@@ -23,7 +23,7 @@ from registry.serving.process import is_web
 from registry.serving.rollout import RolloutSpec
 from registry.serving.rulebook import Rulebook
 from registry.serving.runtime import Unavailable, runtime
-from registry.serving.tracing import disagree, scores, trace
+from registry.serving.tracing import MODEL_SHOWN, disagree, scores, trace
 
 _logger = logging.getLogger(__name__)
 
@@ -186,7 +186,8 @@ class _Call:
         thresholds: dict[str, float] = {}
         if said is not None and columns is not None:
             p = columns.join(said.probabilities)
-            model = dict(zip(columns.codes, p.tolist(), strict=True))
+            also = hits if self.book.fallback is None else {*hits, self.book.fallback}
+            model = columns.likeliest(p, max(self.top_k + 1, MODEL_SHOWN), also)
             multi, accept = columns.multi, project.accept_threshold
             thresholds = columns.thresholds
         candidates = fuse(

@@ -4,16 +4,13 @@ import heapq
 from collections.abc import Mapping
 from typing import Any
 
-from registry.onnx.reading import DECIMALS, MULTI_THRESHOLD
+from registry.onnx.reading import DECIMALS, LEAST_OF_MANY, MULTI_THRESHOLD
 from registry.serving.matcher import Hit
 
 MODEL_SHOWN = 5
 """Intents of the model that a trace keeps."""
 
 _ROUND = 4
-
-_LEAST_OF_MANY = 0.05
-"""No multi-intent threshold is worth lowering below."""
 
 
 def trace(
@@ -92,7 +89,7 @@ def scores(
     if fallback is not None and fallback in model:
         kept.append(fallback)
     if multi:
-        kept += [code for code, p in model.items() if p >= _LEAST_OF_MANY]
+        kept += [code for code, p in model.items() if p >= LEAST_OF_MANY]
     return {
         "model": {code: round(model[code], DECIMALS) for code in kept},
         "rules": rules,

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pytest
 
+from registry.onnx.reading import Reading
 from registry.serving.fusion import (
     Candidate,
     Decision,
@@ -157,3 +159,61 @@ class TestDecide:
         decision = decide(candidates(a=0.1, b=0.05), self.limits, multi=True)
         assert codes(decision) == ["none"]
         assert (decision.method, decision.confidence) == (Method.FALLBACK, 0.9)
+
+
+class TestWhatCanMatter:
+    """Deciding on the likeliest intents alone is deciding on all of them."""
+
+    LABELS = tuple(f"i{n:02d}" for n in range(40))
+
+    @pytest.mark.parametrize("multi", [False, True])
+    @pytest.mark.parametrize("fallback", [None, "i07", "new"])
+    @pytest.mark.parametrize(
+        "weights", [(0.3, 0.7), (0.0, 1.0), (1.0, 0.0), (0.9, 0.1)]
+    )
+    def test_the_decision_is_the_same(
+        self, multi: bool, fallback: str | None, weights: tuple[float, float]
+    ) -> None:
+        rng = np.random.default_rng(3)
+        thresholds = {"i03": 0.02, "i09": 0.9} if multi else {}
+        reading = Reading(self.LABELS, multi, thresholds=thresholds)
+        columns = reading.under(lambda code: code)
+        compared = 0
+        for _ in range(60):
+            logits = rng.normal(-3 if multi else 0, rng.uniform(0.5, 4), (1, 40))
+            p = reading.probabilities(logits)[0]
+            some = rng.choice([*self.LABELS, "new"], rng.integers(0, 4), replace=False)
+            rules = {str(code): round(float(rng.uniform()), 3) for code in some}
+            for top_k in (1, 3, 8):
+                also = {*rules, fallback} if fallback else rules
+                limits = Limits(0.3, top_k, fallback, columns.thresholds)
+                decisions = [
+                    decide(
+                        fuse(
+                            rules,
+                            model,
+                            rule_weight=weights[0],
+                            model_weight=weights[1],
+                            multi=multi,
+                        ),
+                        limits,
+                        multi=multi,
+                    )
+                    for model in (
+                        dict(zip(columns.codes, p.tolist(), strict=True)),
+                        columns.likeliest(p, max(5, top_k + 1), also),
+                    )
+                ]
+                assert decisions[0] == decisions[1]
+                compared += 1
+        assert compared == 180
+
+    def test_equally_likely_ones_by_code(self) -> None:
+        columns = Reading(("b", "c", "a"), False).under(lambda code: code)
+        kept = columns.likeliest(np.array([0.3, 0.4, 0.3]), 2, ())
+        assert list(kept) == ["c", "a"]
+
+    def test_what_the_version_does_not_know_is_left_out(self) -> None:
+        columns = Reading(("b", "c", "a"), False).under(lambda code: code)
+        kept = columns.likeliest(np.array([0.3, 0.5, 0.2]), 1, ("a", "new", "c"))
+        assert kept == {"c": 0.5, "a": 0.2}
