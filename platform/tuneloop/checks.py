@@ -96,6 +96,20 @@ def _check_language_model() -> list[CheckMessage]:
                 id="tuneloop.E006",
             )
         ]
+    amounts = {
+        "TUNELOOP_LLM_TIMEOUT_S": settings.LLM_TIMEOUT_S > 0,
+        "TUNELOOP_LLM_AT_ONCE": settings.LLM_AT_ONCE > 0,
+        "TUNELOOP_LLM_PRICE_IN": settings.LLM_PRICE_IN >= 0,
+        "TUNELOOP_LLM_PRICE_OUT": settings.LLM_PRICE_OUT >= 0,
+    }
+    if wrong := [name for name, is_right in amounts.items() if not is_right]:
+        return [
+            Error(
+                f"{', '.join(wrong)}: out of range.",
+                hint="Times and counts are above 0, prices 0 or more.",
+                id="tuneloop.E007",
+            )
+        ]
     if address.scheme == "http" and address.hostname not in _LOCAL | {"::1"}:
         return [
             Warning(

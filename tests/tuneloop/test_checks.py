@@ -39,6 +39,10 @@ def test_the_defaults_are_in_order() -> None:
         ("LLM_URL", "http://localhost:many/v1", "tuneloop.E005"),
         ("LLM_URL", "https://models.example/v1", "tuneloop.E006"),
         ("LLM_MODEL", "small", "tuneloop.E006"),
+        ("LLM_TIMEOUT_S", 0.0, "tuneloop.E007"),
+        ("LLM_AT_ONCE", 0, "tuneloop.E007"),
+        ("LLM_PRICE_IN", -1.0, "tuneloop.E007"),
+        ("LLM_PRICE_OUT", -0.1, "tuneloop.E007"),
     ],
 )
 def test_a_wrong_setting_is_an_error(
