@@ -82,6 +82,16 @@ class Lookup(Generic[Key, Found]):
             raise Away(self._name)
         return {key: request.found[key] for key in keys if key in request.found}
 
+    def stop(self) -> None:
+        """Ends the thread and its connection; the next `get` starts another."""
+        with self._lock:
+            if self._pid != os.getpid():
+                return
+            self._pid = 0
+            self._ending.set()
+            self._requests.put(_Request(()))
+            self._thread.join()
+
     # --- The thread -------------------------------------------------------------------
 
     def _start(self) -> None:
@@ -91,13 +101,16 @@ class Lookup(Generic[Key, Found]):
             self._requests: queue.SimpleQueue[_Request[Key, Found]] = (
                 queue.SimpleQueue()
             )
-            threading.Thread(
+            self._ending = threading.Event()
+            self._is_away = False
+            self._thread = threading.Thread(
                 target=self._serve, name=f"tuneloop-{self._name}", daemon=True
-            ).start()
+            )
+            self._thread.start()
             self._pid = os.getpid()
 
     def _serve(self) -> None:
-        while True:
+        while not self._ending.is_set():
             batch = self._gather()
             keys = list({key for request in batch for key in request.keys})
             found: Mapping[Key, Found] | None = None
@@ -110,6 +123,7 @@ class Lookup(Generic[Key, Found]):
                 request.done.release()
             if self._is_away:
                 self._recover(keys)
+        connection.close()
 
     def _gather(self) -> "list[_Request[Key, Found]]":
         """All who wait, at least one."""
@@ -133,7 +147,8 @@ class Lookup(Generic[Key, Found]):
         """Asks again until the database answers in time, and closes the breaker."""
         while True:
             connection.close()
-            time.sleep(_PROBE_S)
+            if self._ending.wait(_PROBE_S):
+                return
             started = time.monotonic()
             try:
                 self._read(list(keys))
