@@ -112,6 +112,26 @@ def test_no_classification_fails_while_a_service_is_away(
     assert_logged_once(load)
 
 
+def test_a_full_journal_is_said_and_clients_go_on_when_there_is_room(
+    project: Project, secret: str, process_env: Any, tmp_path: Path
+) -> None:
+    env = {**process_env, "TUNELOOP_JOURNAL_MB": "1"}
+    with serve(env, tmp_path / "web.log") as server, Load(server, secret) as load:
+        with frozen(HOME, "postgres"):
+            assert within(30, lambda: len(load.refused) > 20)
+        refused = len(load.refused)
+        time.sleep(1)  # those that were on their way
+        again = len(load.answers)
+        assert within(20, lambda: len(load.answers) > again + 200)
+    assert load.broken == 0
+    assert {(status, answer["code"]) for status, answer in load.refused} == {
+        (503, "journal_full")
+    }
+    assert {answer["retry_after_s"] for _status, answer in load.refused} == {5}
+    print(f"{len(load.answers)} acknowledged, {refused} refused")
+    assert_logged_once(load)
+
+
 def test_kills_of_everything_in_a_loop_lose_nothing(
     server: Server, secret: str
 ) -> None:

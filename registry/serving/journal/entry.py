@@ -79,7 +79,7 @@ def line(
         entry.latency_ms,
         answer.trace,
         answer.is_conflict,
-        getattr(answer, "scores", None),
+        answer.scores,
     )
 
 

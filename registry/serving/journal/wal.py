@@ -58,7 +58,7 @@ class Ticket:
     def __init__(self, start: int, end: int, group: "_Group") -> None:
         self.start = start
         self.end = end
-        self.group = group
+        self.group: _Group | None = group  # None once it is durable
         self.at = time.monotonic()
 
 
@@ -84,7 +84,9 @@ class Folder:
     @classmethod
     def make(cls, root: Path) -> "Folder":
         """A new folder below `root`, locked."""
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not root.is_dir():
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _sync_folder(root.parent)
         while True:
             path = root / str(uuid.uuid4())
             path.mkdir(mode=0o700)
@@ -253,7 +255,8 @@ class Wal:
         Raises:
             OSError: It could not be written, and is not in the log.
         """
-        group = ticket.group
+        if (group := ticket.group) is None:
+            return
         with self._lock:
             while not group.is_done and self._is_writing:
                 group.waiting.wait()
@@ -265,6 +268,7 @@ class Wal:
             self._write(group, end)
         if group.error is not None:
             raise group.error
+        ticket.group = None  # some hundred thousand of them may wait in an outage
 
     def _write(self, group: _Group, end: int) -> None:
         data = b"".join(group.records)

@@ -18,6 +18,7 @@ from django.utils import timezone
 from labeling.models import Project, Question
 from registry import jobs
 from registry.models import ClassificationLog
+from registry.serving import journal
 from registry.serving.engine import Answer
 from registry.serving.fusion import Method
 from registry.serving.journal import drain, store, wal
@@ -88,8 +89,8 @@ def begin(tmp_path: Path) -> Iterator[Callable[..., Journal]]:
         return begun[-1]
 
     yield begin
-    for journal in begun:
-        journal._drain.end(5)
+    for one in begun:
+        one._drain.end(5)
 
 
 def logged() -> list[str]:
@@ -507,3 +508,36 @@ def test_an_answer_of_a_neighbour_is_known(
     assert other.recall_of_others(made[20].request_id) == made[20]
     assert one.recall_of_others(made[20].request_id) is None
     assert other.recall_of_others(str(uuid4())) is None
+
+
+def test_a_web_process_has_one_journal_and_others_write_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: Any
+) -> None:
+    settings.HOME = tmp_path
+    project = make_project()
+
+    def ask(text: str) -> UUID:
+        entry = Entry(uuid4(), replace(ANSWER, text=text), 1.0)
+        journal.record(project, [entry], client=None, at=timezone.now())
+        return entry.request_id
+
+    ask("at once")
+    assert logged() == ["at once"]
+    monkeypatch.setenv("TUNELOOP_ROLE", "web")
+    monkeypatch.setattr(journal.drain, "LINGER_S", 30)
+    id_ = ask("soon")
+    assert logged() == ["at once"]
+    assert journal.depth().entries == 1
+    assert journal.is_on_disk(id_)
+    recalled = journal.recall(project, id_)
+    assert recalled is not None
+    assert recalled.text == "soon"
+    with pytest.raises(RequestIdTaken):
+        journal.recall(make_project(), id_)
+    assert journal.flush(10)
+    assert logged() == ["at once", "soon"]
+    ask("at the end")
+    assert journal.close()
+    assert logged() == ["at once", "soon", "at the end"]
+    assert list((tmp_path / "journal").iterdir()) == []
+    assert journal.close()  # again: nothing to do
