@@ -67,7 +67,7 @@ def start(version: Version, *, mode: str, share: float, by: User | None) -> Roll
 
 
 @transaction.atomic
-def end(rollout: Rollout, *, by: User | None, reason: str) -> bool:
+def end(rollout: Rollout, *, by: User | None, reason: str = "") -> bool:
     """Ends a rollout; False where somebody else has.
 
     Requests that are under way finish on the version that they started with.

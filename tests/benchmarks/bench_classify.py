@@ -180,19 +180,19 @@ def bench(bed: Served, artifact: Path | None, options: argparse.Namespace) -> No
 
 def shadow(bed: Served, server: Any, table: Table, seconds: float) -> None:
     """The same load without and with a second version that answers everything too."""
-    from registry import rollout
+    from registry.rollout import running as rollouts
 
     plan = {"secret": bed.secret, "clients": 32, "seconds": seconds / 2}
     for turn in range(2):
         table.add(
             "32 clients, no shadow", over_http(server.port, {**plan, "seed": 50 + turn})
         )
-        running = rollout.start(bed.versions[1], mode="shadow", share=1.0, by=None)
+        running = rollouts.start(bed.versions[1], mode="shadow", share=1.0, by=None)
         over_http(server.port, {**plan, "seconds": 5.0, "seed": 60 + turn})
         table.add(
             "32 clients, shadow", over_http(server.port, {**plan, "seed": 70 + turn})
         )
-        rollout.end(running, by=None)
+        rollouts.end(running, by=None)
         time.sleep(2)
 
 
