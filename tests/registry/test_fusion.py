@@ -217,3 +217,12 @@ class TestWhatCanMatter:
         columns = Reading(("b", "c", "a"), False).under(lambda code: code)
         kept = columns.likeliest(np.array([0.3, 0.5, 0.2]), 1, ("a", "new", "c"))
         assert kept == {"c": 0.5, "a": 0.2}
+
+    def test_of_many_that_are_answered_the_next_one_counts_too(self) -> None:
+        labels = tuple("abcdefgh")
+        columns = Reading(labels, True).under(lambda code: code)
+        p = np.array([0.9] * 6 + [0.04, 0.01])
+        kept = columns.likeliest(p, 3, ())
+        assert list(kept) == list("abcdefg")
+        found = fuse({}, kept, rule_weight=0.3, model_weight=0.7, multi=True)
+        assert decide(found, Limits(0.3, 3), multi=True).margin == 0.86

@@ -16,9 +16,12 @@ import pytest
 from registry.onnx.session import (
     ArtifactError,
     OnnxClassifier,
+    TokenModel,
     group_by_length,
+    group_for_rows,
+    open_session,
 )
-from registry.onnx.tokens import TextEncoder
+from registry.onnx.tokens import TextEncoder, pack, pad
 from tests.training.ml.makers import TOPICS, make_examples
 
 
@@ -158,3 +161,70 @@ def test_equal_tokenizers_are_held_once_and_cut_each_in_its_own_way(
         == second[-1]
         == TextEncoder(served, max_length=99).encode([""]).ids[0][-1]
     )  # the token that ends a text stays
+
+
+def test_short_texts_share_rows() -> None:
+    ids = [[1] * 4, [2] * 9, [3] * 2, [4] * 5, [5] * 3]
+    input_ids, mask, places = pack(ids, 0, width=12)
+    assert input_ids.shape == mask.shape == (2, 12)  # 23 tokens: one is padding
+    most = mask.max()
+    for text, place in zip(ids, places, strict=True):
+        row, k = divmod(place, most)
+        assert input_ids[row][mask[row] == k + 1].tolist() == text
+    assert ((input_ids == 0) == (mask == 0)).all()
+    assert len(set(places)) == len(ids)
+
+
+def test_one_text_is_one_row_without_padding() -> None:
+    input_ids, mask, places = pack([[7, 8]], 0, width=48)
+    assert (input_ids.tolist(), mask.tolist(), places) == ([[7, 8]], [[1, 1]], [0])
+    # Wider than a row may be: as wide as it is.
+    assert pack([[1] * 50, [2]], 0, width=48)[0].shape == (2, 50)
+
+
+def test_long_texts_run_apart_from_short_ones() -> None:
+    lengths = [5, 300, 7, 60, 20, 48, 64, 9, 310] + [10] * 200
+    groups = group_for_rows(lengths)
+    assert sorted(row for group in groups for row in group) == list(range(209))
+    for group in groups:
+        own = [lengths[row] for row in group]
+        assert sum(own) <= 1024
+        assert max(own) <= 48 or max(own) <= min(own) * 1.25
+    assert group_for_rows([5000]) == [[0]]
+    assert group_for_rows([]) == []
+
+
+def test_texts_in_one_row_know_nothing_of_each_other(served: Path) -> None:
+    """A model that packs answers a plain caller, who pads, in the same way."""
+    classifier = OnnxClassifier(served, file_name="model.onnx")
+    ids = classifier.tokenise([example.text for example in make_examples(30)]).ids
+    input_ids, mask = pad(ids, classifier._encoder.pad_id)
+    session = open_session(served / "model.onnx", threads=1)
+    feeds = {"input_ids": input_ids, "attention_mask": mask}
+    plain = session.run(["logits"], feeds)[0]
+    assert len(pack(ids, 0, width=48)[0]) < len(ids) / 2  # several a row
+    np.testing.assert_allclose(classifier.run(ids), plain, atol=1e-5)
+    # The same text beside others.
+    alone = classifier.run(ids[:1])
+    np.testing.assert_allclose(
+        classifier.run([*ids[5:9], ids[0]])[-1:], alone, atol=1e-5
+    )
+
+
+def test_a_model_that_does_not_pack_is_run_row_by_row(
+    served: Path, tmp_path: Path
+) -> None:
+    """Versions from before have one text a row."""
+    import onnx
+
+    model = onnx.load(served / "model.onnx")
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "model.onnx")
+    seen: list[tuple[int, int]] = []
+    old = TokenModel(tmp_path / "model.onnx", pad_id=0, threads=1)
+    feed = old._feed
+    old._feed = lambda ids, mask: (seen.append(ids.shape), feed(ids, mask))[1]
+    ids = [[5, 6, 7, 8], [9, 10], [11, 12, 13]]
+    new = TokenModel(served / "model.onnx", pad_id=0, threads=1)
+    np.testing.assert_allclose(old(ids), new(ids), atol=1e-5)
+    assert seen == [(3, 4)]
