@@ -88,12 +88,14 @@ def _ask(
         page = books.open_page(
             project, texts, model=server.model, wanted=len(texts) if threads else 0
         )
-        todo = [text for text in texts if text not in page.known][: page.granted]
+        unknown = [text for text in texts if text not in page.known]
+        todo = unknown[: page.granted]
         if page.known:
             measures.count("llm_calls", len(page.known), result="cached")
+        if left := len(unknown) - len(todo):
+            why = "no_budget" if threads else "busy"
+            measures.count("llm_calls", left, result=why)
         if not todo:
-            if page.day is not None and len(page.known) < len(texts) and threads:
-                measures.count("llm_calls", result="no_budget")
             return dict(page.known)
         used, threads = threads, 0
         heard = own.ask(page.prompt, todo, threads=used, until=until)

@@ -20,6 +20,7 @@ from registry.models import ClassificationLog, LlmAnswer, LlmDay
 from registry.serving import engine
 from registry.serving.ask import ask
 from registry.serving.engine import Answer
+from registry.serving.measures import measures
 from tests.makers import make_intent, make_project
 from tests.registry.llm.speaker import Speaker
 from tests.registry.makers import make_version
@@ -194,6 +195,23 @@ class TestItsLimits:
         spent = day(unsure)
         assert (spent.tokens_in, spent.tokens_out) == (200, 20)
         assert spent.cost == pytest.approx((200 * 2 + 20 * 8) / 1e6)
+
+    def test_what_became_of_each_is_measured(
+        self, unsure: Project, speaker: Speaker
+    ) -> None:
+        Project.objects.filter(pk=unsure.pk).update(llm_budget=2)
+        before = measures.now()
+        improved(unsure, "a")
+        speaker.say = lambda question: (500, "")
+        improved(unsure, "a", "b", "c")
+        seen = measures.now().since(before)
+        assert seen.counted("llm_calls") == {
+            ("answered",): 1,
+            ("cached",): 1,
+            ("failed",): 1,
+            ("no_budget",): 1,
+        }
+        assert seen.histogram("stage_seconds", "llm").n == 2
 
     @pytest.mark.parametrize(
         "said",
