@@ -264,11 +264,12 @@ def _rows(preview: Preview) -> list[tuple[str, str, str]]:
         return one, two
 
     old, new = preview.before, preview.after
+    right = (
+        _("Right, of %(n)s labelled") % {"n": labelled},
+        *shares(old.right, new.right, labelled),
+    )
     return [
-        (
-            _("Right, of %(n)s labelled") % {"n": labelled},
-            *shares(old.right, new.right, labelled),
-        ),
+        *([right] if labelled else []),
         (_("Low confidence"), *shares(old.low, new.low, n)),
         (_("Not sure enough of any intent"), *shares(old.fallback, new.fallback, n)),
     ]

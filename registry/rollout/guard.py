@@ -129,7 +129,7 @@ def set_bounds(project: Project, *, is_on: bool, rise: float, least: int) -> Non
 
 
 def _watched() -> list[Activation]:
-    """Each project's latest switch, where it can be undone by the guard."""
+    """Each project's latest switch, where it alone can have made answers worse."""
     latest = (
         Activation.objects.filter(created_at__gt=timezone.now() - WATCHED)
         .order_by("project_id", "-id")
@@ -142,6 +142,8 @@ def _watched() -> list[Activation]:
         and one.previous_id is not None
         and one.version.state == Version.State.ACTIVE
         and not hasattr(one, "alarm")
+        # Other thresholds, other shares: that is no version's fault.
+        and not one.project.tunings.filter(created_at__gt=one.created_at).exists()
     ]
 
 

@@ -24,7 +24,7 @@ from registry.models import (
     Rollout,
     Version,
 )
-from registry.rollout import alarms, disagreements, guard, running, watch
+from registry.rollout import alarms, disagreements, guard, running, tuning, watch
 from registry.rollout.guard import Rate
 from tests.makers import make_key, make_person, make_project, make_question
 from tests.registry.makers import make_version
@@ -163,6 +163,16 @@ def test_bounds_are_the_projects_own(
     own.is_on = True
     own.save()
     assert len(guard.check()) == 1
+
+
+def test_other_thresholds_are_no_versions_fault(
+    project: Project, pair: tuple[Version, Version]
+) -> None:
+    before(pair[0], 100)
+    answers(pair[1], 100, low=100)
+    now = tuning.current(project)
+    tuning.apply(project, {**now, "low_confidence": 0.99}, expected=now, by=None)
+    assert guard.check() == []
 
 
 def test_a_first_version_has_nothing_to_go_back_to(project: Project) -> None:
