@@ -125,12 +125,17 @@ def hash_key(secret: str) -> str:
 
 @transaction.atomic
 def issue_key(
-    project: Project, *, name: str, scope: str, user: User | None = None
+    project: Project,
+    *,
+    name: str,
+    scope: str,
+    user: User | None = None,
+    rate_limit: int | None = None,
 ) -> tuple[ApiKey, str]:
     """Makes an API key and returns it with its secret, which is shown only here.
 
     Without a user, the key acts as a service account of its own, which nobody can sign
-    in with.
+    in with. For the rate limit see `limit_key`.
     """
     if user is None:
         user, created = get_user_model().objects.get_or_create(
@@ -147,6 +152,7 @@ def issue_key(
         prefix=secret[:10],
         hash=hash_key(secret),
         user=user,
+        rate_limit=rate_limit,
     )
     return key, secret
 
@@ -154,6 +160,16 @@ def issue_key(
 def revoke_key(key: ApiKey) -> None:
     """Ends a key at once; a second call changes nothing."""
     ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now())
+
+
+def limit_key(key: ApiKey, rate_limit: int | None) -> None:
+    """Sets how many texts a minute a key may have classified; followed at once.
+
+    Args:
+        key: The key.
+        rate_limit: None for the server's own limit, 0 for none.
+    """
+    ApiKey.objects.filter(pk=key.pk).update(rate_limit=rate_limit)
 
 
 def scope_includes(scope: str, needed: str) -> bool:

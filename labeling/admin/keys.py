@@ -12,7 +12,11 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from labeling import access
 from labeling.admin import cells
@@ -37,6 +41,15 @@ class IssueKeyForm(forms.Form):
         label=_("Scope"),
         help_text=_("“Manage” includes “Label”, “Label” includes “Classify”."),
         widget=UnfoldAdminSelectWidget,
+    )
+
+    rate_limit = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=2**31 - 1,
+        label=_("Texts a minute"),
+        help_text=_("Empty for the server's own limit, 0 for none."),
+        widget=UnfoldAdminIntegerFieldWidget,
     )
 
     def __init__(self, *args: Any, projects: QuerySet[Project], **kwargs: Any) -> None:
@@ -67,6 +80,7 @@ class ApiKeyAdmin(ScopedAdmin):
         "scope",
         "start",
         "status",
+        "rate_limit",
         "last_used_at",
         "created_at",
     )
@@ -78,13 +92,19 @@ class ApiKeyAdmin(ScopedAdmin):
     fields = (
         ("name", "project"),
         ("scope", "start"),
-        "user",
+        ("user", "rate_limit"),
         ("created_at", "last_used_at", "revoked_at"),
     )
     readonly_fields = (
         *("name", "project", "scope", "start", "user"),
         *("created_at", "last_used_at", "revoked_at"),
     )
+
+    def save_model(
+        self, request: HttpRequest, obj: Any, form: Any, change: Any
+    ) -> None:
+        """Only the limit can be changed; a key revoked meanwhile stays revoked."""
+        access.limit_key(obj, obj.rate_limit)
 
     @display(description=_("key"))
     def start(self, obj: ApiKey) -> str:
@@ -134,6 +154,7 @@ class ApiKeyAdmin(ScopedAdmin):
             form.cleaned_data["project"],
             name=form.cleaned_data["name"],
             scope=form.cleaned_data["scope"],
+            rate_limit=form.cleaned_data["rate_limit"],
         )
         self.log_addition(request, key, [{"added": {}}])
         page = TemplateResponse(

@@ -226,6 +226,27 @@ class TestKeys:
         ann = signed_in("ann", project)
         assert self.issue(ann, project).status_code == 403
 
+    def test_a_limit_is_set_and_changed(self, project: Project) -> None:
+        client = signed_in("mia", project)
+        client.post(
+            reverse("admin:labeling_apikey_add"),
+            {
+                **{"project": project.pk, "name": "shop", "scope": "classify"},
+                "rate_limit": "600",
+            },
+        )
+        key = ApiKey.objects.get()
+        assert key.rate_limit == 600
+        for given, kept in (("0", 0), ("", None), ("-1", None)):
+            client.post(page_url(key), {"rate_limit": given, "revoked_at": ""})
+            key.refresh_from_db()
+            assert key.rate_limit == kept
+        access.revoke_key(key)
+        client.post(page_url(key), {"rate_limit": "5"})
+        key.refresh_from_db()
+        assert key.rate_limit == 5
+        assert key.revoked_at is not None
+
     def test_revoke(self, project: Project) -> None:
         key, _secret = make_key(project)
         signed_in("mia", project).post(

@@ -167,7 +167,7 @@ OTHERS: list[tuple[dict[str, Any], int, str]] = [
 def test_what_is_not_ordinary_goes_through_django(
     site: Site, changed: dict[str, Any], status: int, code: str
 ) -> None:
-    body = b'{"text": "' + b"x" * 5_000_000 + b'"}' if status == 413 else b'{"text":""}'
+    body = b'{"text": "' + b"x" * (5_000_000 if status == 413 else 9) + b'"}'
     refused = site.post(body, **changed)
     assert (refused.status, refused.json["code"]) == (status, code)
     assert site.passed_on == 1
