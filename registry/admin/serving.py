@@ -106,7 +106,7 @@ class ServingProcessAdmin(ReadOnlyAdmin):
             seconds = round((timezone.now() - obj.seen_at).total_seconds())
             ago = ngettext("%(n)s second ago", "%(n)s seconds ago", seconds)
             return format_html(
-                '<div>{} <span class="tl-quiet tl-moment">{}</span></div>',
+                '<div>{} <span class="tl-quiet">{}</span></div>',
                 cells.badge(_("Gone")),
                 ago % {"n": _number(seconds)},
             )
@@ -120,9 +120,11 @@ class ServingProcessAdmin(ReadOnlyAdmin):
         lines = [(_line(*one),) for one in obj.__dict__.get("shown", ())]
         shown = format_html_join("", "<div>{}</div>", lines)
         # One element: on a phone a cell's parts stand side by side otherwise.
-        return format_html("<div>{}</div>", shown) if shown else cells.NOTHING
+        if not shown:
+            return cells.NOTHING
+        return format_html('<div class="tl-serving">{}</div>', shown)
 
-    @display(description=gettext_lazy("texts a second"))
+    @display(description=gettext_lazy("texts/s"))
     def throughput(self, obj: ServingProcess) -> str:
         return _number(obj.stats.get("texts_per_s"), digits=1)
 
