@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from labeling.models import Project
 from registry.llm import books, fallback
@@ -73,6 +73,31 @@ def test_all_together_take_no_more_than_the_budget() -> None:
         granted = list(pool.map(take, range(40)))
     assert sum(granted) == 50
     assert LlmDay.objects.get().calls == 50
+
+
+def test_whoever_waits_for_another_gets_what_that_one_left() -> None:
+    project = make_project(llm_fallback=True, llm_budget=6)
+    open_page(project, "a")
+
+    def take() -> int:
+        try:
+            return open_page(project, "e", "f", "g").granted
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            assert open_page(project, "b", "c", "d").granted == 3
+            second = pool.submit(take)
+            assert within(20, _somebody_waits)
+        assert second.result(20) == 2
+    assert LlmDay.objects.get().calls == 6
+
+
+def _somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone() is not None
 
 
 def test_what_was_not_used_goes_back() -> None:
