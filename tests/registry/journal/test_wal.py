@@ -151,15 +151,17 @@ def test_damage_is_told_from_a_torn_end(tmp_path: Path) -> None:
     assert kept.read_bytes() == data
 
 
+@pytest.mark.parametrize("taken", [0, 6, 1000])
 def test_a_failed_write_is_said_and_leaves_nothing_in_the_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: int
 ) -> None:
+    """Also where the bytes are there and only their way to the disk failed."""
     log = Wal(tmp_path, limit_bytes=LIMIT)
     first = put(log, b"first")
     write = os.write
 
     def full(fd: int, data: memoryview) -> int:
-        write(fd, data[:6])  # the disk took a part of it
+        write(fd, data[:taken])
         raise OSError(errno.ENOSPC, "no space left")
 
     monkeypatch.setattr(os, "write", full)
