@@ -168,8 +168,13 @@ class Shadow:
         return notes, True
 
     def _work(self, notes: Sequence[Note]) -> None:
+        try:
+            compared, failed = compare(notes)
+        except BaseException:
+            with self._lock:
+                self._dropped.update(note.spec.id for note in notes)
+            raise
         # Kept in memory until it is in the database, but not without bound.
-        compared, failed = compare(notes)
         with self._lock:
             self._failed.update(failed)
             room = self._capacity - len(self._unwritten)

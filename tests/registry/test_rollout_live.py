@@ -1,5 +1,6 @@
 """A rollout at live requests: who answers, who only listens, and what is kept of it."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -233,19 +234,62 @@ def test_the_thread_compares_behind_the_requests(
 
 @pytest.mark.django_db(transaction=True)
 def test_what_finds_no_room_is_left_out_and_counted(
-    project: Project, active: Version, challenger: Version, thread: Any
+    project: Project,
+    active: Version,
+    challenger: Version,
+    thread: Any,
+    monkeypatch: Any,
 ) -> None:
     rollout = running.start(challenger, mode="shadow", share=1.0, by=None)
     target = target_of(project)
-    ready = answered(target, *[f"pay {n}" for n in range(40)])
+    ready = answered(target, *[f"pay {n}" for n in range(45)])
+    compare, is_busy, may_go_on = shadow.compare, threading.Event(), threading.Event()
+
+    def slow(notes: Any) -> Any:
+        is_busy.set()
+        assert may_go_on.wait(10)
+        return compare(notes)
+
+    monkeypatch.setattr(shadow, "compare", slow)
     one = thread(capacity=10)
-    for _turn in range(5):
-        live.observe(target, ready[:40], latency_ms=1.0)
+    live.observe(target, ready[:5], latency_ms=1.0)
+    assert is_busy.wait(10)
+    live.observe(target, ready[5:], latency_ms=1.0)
+    assert one._dropped == {rollout.pk: 30}
+    may_go_on.set()
     one.stop()
     rollout.refresh_from_db()
-    assert rollout.dropped >= 100
-    assert rollout.compared + rollout.dropped <= 200
-    assert rollout.compared == rollout.answers.count() > 0
+    assert (rollout.compared, rollout.dropped) == (15, 30)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_could_not_be_asked_is_counted(
+    project: Project,
+    active: Version,
+    challenger: Version,
+    thread: Any,
+    monkeypatch: Any,
+) -> None:
+    rollout = running.start(challenger, mode="shadow", share=1.0, by=None)
+    target = target_of(project)
+    ready = answered(target, "pay", "ship")
+    monkeypatch.setattr(shadow, "_AGAIN_S", 0.05)
+
+    def away(*args: Any, **more: Any) -> Any:
+        raise OSError("away")
+
+    one = thread()
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "classify", away)
+        live.observe(target, ready[:1], latency_ms=1.0)
+        deadline = time.monotonic() + 5
+        while not Rollout.objects.filter(dropped=1).exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    live.observe(target, ready[1:], latency_ms=1.0)
+    one.stop()
+    rollout.refresh_from_db()
+    assert (rollout.compared, rollout.dropped) == (1, 1)
 
 
 @pytest.mark.django_db(transaction=True)
