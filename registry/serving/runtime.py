@@ -68,12 +68,14 @@ class Runtime:
                 return held
             self._refuse_if_failed(version_id)
             bundle = self._load(version_id)
+            # Let go of behind the lock: freeing a model takes some 10 ms. Requests that
+            # still run on it keep it until they end.
+            dropped: list[Bundle] = []
             with self._lock:
                 self._failures.pop(version_id, None)
                 self._bundles[version_id] = bundle
                 while len(self._bundles) > 1 and self._is_over():
-                    # Requests that still run on it keep it until they end.
-                    self._bundles.popitem(last=False)
+                    dropped.append(self._bundles.popitem(last=False)[1])
             return bundle
 
     def holds(self, version_id: int) -> bool:
@@ -126,11 +128,12 @@ class Runtime:
     def forget(self, project_ids: Iterable[int]) -> None:
         """Drops what is held of projects that are gone."""
         gone = set(project_ids)
+        dropped: list[Bundle] = []  # let go of behind the lock
         with self._lock:
             for project_id in gone:
                 self._rulebooks.pop(project_id, None)
             for pk in [k for k, b in self._bundles.items() if b.project_id in gone]:
-                del self._bundles[pk]
+                dropped.append(self._bundles.pop(pk))
 
     def report(self) -> dict[str, dict[str, Any]]:
         """For the process's row: what is held and what failed, by project id."""

@@ -106,9 +106,11 @@ def stages(folder: Path, rounds: int) -> None:
     rng = random.Random(2)
     book: Any = object.__new__(Rulebook)  # without the database
     book.names, book.fallback, book._renamed = dict.fromkeys(labels, ""), None, {}
+    # A hundred are found in the questions, the others just fill the automaton.
+    pairs = ["".join(pair) for pair in itertools.product(PARTS, repeat=2)]
+    pairs += [f"{rng.choice(pairs)}{n:x}" for n in range(KEYWORDS - len(pairs))]
     book.matcher = RuleMatcher(
-        Rule(n, "".join(rng.choices(PARTS, k=2)) + f"{n:x}", rng.choice(labels), 0.9)
-        for n in range(KEYWORDS)
+        Rule(n, pattern, rng.choice(labels), 0.9) for n, pattern in enumerate(pairs)
     )
     target = engine.Target(project, 1, 1)
     call = engine._Call(target, book, bundle.columns(book), 3)

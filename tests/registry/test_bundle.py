@@ -15,7 +15,7 @@ from registry import artifacts, versions
 from registry.models import Version
 from registry.onnx import samples
 from registry.onnx.session import OnnxClassifier
-from registry.serving import engine, measures
+from registry.serving import engine, measures, memory
 from registry.serving.bundle import Bundle
 from registry.serving.runtime import Runtime, Unavailable
 from tests.makers import make_project
@@ -210,13 +210,32 @@ class TestMemory:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         project = make_project()
-        made = [make_version(project) for _ in range(2)]
-        given = threading.Event()
-        monkeypatch.setattr("registry.serving.memory.give_back", given.set)
+        made = [make_version(project) for _ in range(3)]
         own = Runtime(capacity=1)
+        given: list[bool] = []
+        monkeypatch.setattr(
+            "registry.serving.memory.give_back",
+            lambda: given.append(own._lock.locked()),
+        )
         in_flight = own.bundle(made[0].pk)
         own.bundle(made[1].pk)
-        assert not given.is_set()
+        assert given == []
         assert in_flight.ask(["hello"])  # dropped, and still whole
         del in_flight
-        assert given.is_set()
+        assert len(given) == 1
+        own.bundle(made[2].pk)
+        own.forget([project.pk])
+        # Nobody waits while a model is freed.
+        assert given == [False] * 3
+
+    def test_the_c_library_gives_back_once_at_a_time(self) -> None:
+        memory.give_back()
+        with memory._giving:
+            memory._give_back()  # somebody is at it: does not wait
+        names = {thread.name for thread in threading.enumerate()}
+        for _ in range(200):
+            if "tuneloop-trim" not in names:
+                break
+            threading.Event().wait(0.01)
+            names = {thread.name for thread in threading.enumerate()}
+        assert "tuneloop-trim" not in names
