@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from labeling import revision
 from labeling.models import ApiKey, Membership, Project
 
 Person = AbstractBaseUser | AnonymousUser
@@ -157,11 +158,14 @@ def issue_key(
     return key, secret
 
 
+@transaction.atomic
 def revoke_key(key: ApiKey) -> None:
     """Ends a key at once; a second call changes nothing."""
     ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now())
+    revision.announce(key.project_id)
 
 
+@transaction.atomic
 def limit_key(key: ApiKey, rate_limit: int | None) -> None:
     """Sets how many texts a minute a key may have classified; followed at once.
 
@@ -170,6 +174,7 @@ def limit_key(key: ApiKey, rate_limit: int | None) -> None:
         rate_limit: None for the server's own limit, 0 for none.
     """
     ApiKey.objects.filter(pk=key.pk).update(rate_limit=rate_limit)
+    revision.announce(key.project_id)
 
 
 def scope_includes(scope: str, needed: str) -> bool:

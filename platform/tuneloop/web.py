@@ -1,13 +1,23 @@
-"""How a web process is started: granian, WSGI, a fixed number of threads."""
+"""How a web process is started: granian, WSGI, a bounded number of threads."""
 
 import os
 import sys
 
 from django.conf import settings
 
-THREADS = 16
-"""Requests that one web process works on at the same time; each thread keeps one
-database connection."""
+_MOST_THREADS = 512
+CONNECTIONS = 16
+"""Requests of one web process that may use the database at the same time: pages and
+API calls other than classify. Its own threads have at most eight more."""
+
+
+def threads() -> int:
+    """Of one web process: more than it takes classify calls at once.
+
+    So there is one left to turn the next call away. Idle ones end; their number costs
+    nothing that can be measured (`tests/benchmarks/bench_servers.py`).
+    """
+    return int(min(settings.SERVING_IN_FLIGHT + CONNECTIONS, _MOST_THREADS))
 
 
 def command(*, host: str, port: int, processes: int) -> list[str]:
@@ -21,7 +31,7 @@ def command(*, host: str, port: int, processes: int) -> list[str]:
     return [
         *(sys.executable, "-m", "granian", "--interface", "wsgi"),
         *("--host", host, "--port", str(port)),
-        *("--workers", str(processes), "--blocking-threads", str(THREADS)),
+        *("--workers", str(processes), "--blocking-threads", str(threads())),
         *("--respawn-failed-workers", "--workers-kill-timeout", "3"),
         *("--no-ws", "--no-access-log"),
         "tuneloop.wsgi:application",

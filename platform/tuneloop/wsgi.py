@@ -3,8 +3,11 @@
 import multiprocessing
 import os
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
+from tuneloop import web
+from tuneloop.connections import Lending
 from tuneloop.embedded.parent import die_with_parent
 from tuneloop.main import make_home
 
@@ -19,9 +22,18 @@ if "TUNELOOP_UP" in os.environ and (master := multiprocessing.parent_process()):
 
 _django = get_wsgi_application()
 
-from registry.api.lane import Lane  # noqa: E402  # imports models
+from registry.api import lane  # noqa: E402  # imports models
 
-application = Lane(_django)
+
+def _needs_no_database(path: str) -> bool:
+    """Probes, files and classify calls, which must not wait for pages to be done."""
+    return path in _WITHOUT or path.startswith(settings.STATIC_URL)
+
+
+_WITHOUT = {lane.PATH, "/healthz", "/readyz", "/metrics"}
+application = lane.Lane(
+    Lending(_django, bound=web.CONNECTIONS, without=_needs_no_database)
+)
 
 if multiprocessing.parent_process() is not None:
     # A process of the server, not its master: loads what it will be asked for.
