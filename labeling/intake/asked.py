@@ -39,10 +39,22 @@ class Asked(NamedTuple):
 
 
 # The split is decided here and not in Python, because the project's shares would cost
-# a query of their own; so is the need of the intent that was answered. Rows are locked
-# in one order, so that two who write at once never block each other. One JSON document
-# instead of an array a column: it takes the client a tenth of the time to write.
+# a query of their own; so is the need of the intent that was answered. Rows that are
+# there are locked in the order in which everybody locks questions, new ones in the
+# order of their hashes, so that no two who write at once ever wait for each other. One
+# JSON document instead of an array a column: the client writes it in a tenth of the
+# time.
 _LOG = f"""
+WITH a AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%s) AS a (
+        project_id bigint, text text, hash text, point float8, times int,
+        first_seen timestamptz, last_seen timestamptz, predicted jsonb,
+        confidence float8, margin float8, method text, version text, trace jsonb,
+        is_conflict bool)
+), held AS MATERIALIZED (
+    SELECT q.id FROM labeling_question q
+    JOIN a ON q.project_id = a.project_id AND q.text_hash = a.hash
+    ORDER BY q.id FOR NO KEY UPDATE OF q)
 INSERT INTO labeling_question AS q (
     project_id, text, text_hash, occurrences, first_seen, last_seen, origin, state,
     split, trained_in, predicted, confidence, margin, method, predicted_by, trace,
@@ -62,11 +74,8 @@ SELECT p.id, a.text, a.hash, a.times, a.first_seen, a.last_seen, 'asked', 'open'
         need=need_sql(project="p.id", predicted="a.predicted"),
     )
 }
-FROM json_to_recordset(%s) AS a (
-    project_id bigint, text text, hash text, point float8, times int,
-    first_seen timestamptz, last_seen timestamptz, predicted jsonb, confidence float8,
-    margin float8, method text, version text, trace jsonb, is_conflict bool)
-JOIN labeling_project p ON p.id = a.project_id
+FROM a JOIN labeling_project p ON p.id = a.project_id
+WHERE (SELECT count(*) FROM held) >= 0  -- first of all
 ORDER BY p.id, a.hash
 ON CONFLICT (project_id, text_hash) DO UPDATE SET
     occurrences = q.occurrences + excluded.occurrences,

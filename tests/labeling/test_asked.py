@@ -1,14 +1,16 @@
 """Questions that client apps ask: one row a text, counted, with the latest answer."""
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
-from labeling.intake import log_question
+from labeling.intake import Asked, log_question, log_questions
 from labeling.models import Project, Question
 from labeling.normalise import split_of, text_hash
 from labeling.ranking import priority
@@ -195,3 +197,82 @@ def test_the_need_of_the_answered_intent_counts() -> None:
         ),
         rel=1e-12,
     )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_questions_are_locked_in_the_order_in_which_everybody_locks_them() -> None:
+    """Who labels many at once and who logs many at once don't wait for each other."""
+    project = make_project()
+    ids = [log(project, f"q{n}") for n in range(30)]
+    by_hash = sorted(Question.objects.all(), key=lambda q: q.text_hash)
+    assert [q.pk for q in by_hash] != ids
+    held = threading.Event()
+
+    def lock_from_the_first() -> None:
+        try:
+            with transaction.atomic():
+                rows = Question.objects.order_by("id").select_for_update(no_key=True)
+                rows.get(pk=ids[0])
+                held.set()
+                time.sleep(0.3)  # the other one stands before this row by now
+                with connection.cursor() as cursor:
+                    cursor.execute("SET LOCAL lock_timeout = '100ms'")
+                assert len(rows.filter(pk__in=ids[1:])) == 29
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        locking = pool.submit(lock_from_the_first)
+        held.wait(10)
+        logged = log_questions(
+            [
+                Asked(project.pk, q.text, [], 0.5, 0.1, "model", "1", timezone.now())
+                for q in by_hash
+            ]
+        )
+        locking.result(10)
+    assert sorted(pk or 0 for pk in logged) == ids
+    assert set(Question.objects.values_list("occurrences", flat=True)) == {2}
+
+
+def test_many_are_counted_by_one_statement(django_assert_num_queries: Any) -> None:
+    project, other = make_project(), make_project()
+    at = timezone.now()
+
+    def asked(project_id: int, text: str, second: int, **changes: Any) -> Asked:
+        moment = at + timedelta(seconds=second)
+        intents = [{"code": "a", "confidence": 0.5, "sources": {"model": 0.5}}]
+        one = Asked(project_id, text, intents, 0.5, 0.1, "model", "1", moment)
+        return one._replace(**changes)
+
+    with django_assert_num_queries(1):
+        ids = log_questions(
+            [
+                asked(project.pk, "Pay!", 3),
+                asked(project.pk, "pay", 9, version="2", is_conflict=True),
+                asked(project.pk, "pay", 6, version="3"),
+                asked(project.pk, "pay", 12, method="gold", intents=[], margin=1.0),
+                asked(other.pk, "pay", 1),
+                asked(other.pk + 1, "pay", 1),
+                asked(project.pk, "labelled", 1, method="gold"),
+            ]
+        )
+    first, second, third = Question.objects.order_by("id")
+    assert {ids[0], ids[1], ids[2], ids[3]} == {ids[0]}
+    assert {ids[0], ids[4], ids[6]} == {first.pk, second.pk, third.pk}
+    assert ids[5] is None  # its project is not there
+    pay = Question.objects.of(project).get(pk=ids[0])
+    assert (pay.text, pay.occurrences, pay.predicted_by) == ("Pay!", 4, "2")
+    assert (pay.is_conflict, pay.margin, pay.method) == (True, 0.1, "model")
+    assert pay.predicted == [{"code": "a", "confidence": 0.5}]
+    assert (pay.first_seen, pay.last_seen) == (
+        at + timedelta(seconds=3),
+        at + timedelta(seconds=12),
+    )
+    assert pay.priority == pytest.approx(
+        priority.score(margin=0.1, occurrences=4, diversity=priority.UNRANKED),
+        rel=1e-12,
+    )
+    labelled = Question.objects.get(text="labelled")
+    assert (labelled.predicted, labelled.method) == (None, "")
+    assert log_questions([]) == []
