@@ -60,6 +60,14 @@ def check_environment(
             )
         )
     found += _check_language_model()
+    if settings.ALERT_WEBHOOK and not _is_address(settings.ALERT_WEBHOOK):
+        found.append(
+            Error(
+                f"TUNELOOP_ALERT_WEBHOOK is no web address: {settings.ALERT_WEBHOOK}",
+                hint="Write https://host/path, or unset it.",
+                id="tuneloop.E008",
+            )
+        )
     if settings.DEBUG and set(settings.ALLOWED_HOSTS) - _LOCAL:
         found.append(
             Warning(
@@ -72,14 +80,18 @@ def check_environment(
     return found
 
 
-def _check_language_model() -> list[CheckMessage]:
+def _is_address(url: str) -> bool:
+    """Whether a web request can be sent there."""
     try:
-        address = urlsplit(settings.LLM_URL)
-        is_address = address.scheme in ("http", "https") and bool(address.hostname)
+        address = urlsplit(url)
         _port = address.port  # read late, and then refused
     except ValueError:
-        is_address = False
-    if settings.LLM_URL and not is_address:
+        return False
+    return address.scheme in ("http", "https") and bool(address.hostname)
+
+
+def _check_language_model() -> list[CheckMessage]:
+    if settings.LLM_URL and not _is_address(settings.LLM_URL):
         return [
             Error(
                 f"TUNELOOP_LLM_URL is no web address: {settings.LLM_URL}",
@@ -110,6 +122,7 @@ def _check_language_model() -> list[CheckMessage]:
                 id="tuneloop.E007",
             )
         ]
+    address = urlsplit(settings.LLM_URL)
     if address.scheme == "http" and address.hostname not in _LOCAL | {"::1"}:
         return [
             Warning(

@@ -43,6 +43,8 @@ def test_the_defaults_are_in_order() -> None:
         ("LLM_AT_ONCE", 0, "tuneloop.E007"),
         ("LLM_PRICE_IN", -1.0, "tuneloop.E007"),
         ("LLM_PRICE_OUT", -0.1, "tuneloop.E007"),
+        ("ALERT_WEBHOOK", "chat.example/hook", "tuneloop.E008"),
+        ("ALERT_WEBHOOK", "ftp://chat.example", "tuneloop.E008"),
     ],
 )
 def test_a_wrong_setting_is_an_error(
