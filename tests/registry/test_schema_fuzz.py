@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from labeling import datasets
+from labeling import datasets, queue
 from labeling.models import ApiKey, Project
 from registry.models import ClassificationLog, Evaluation
 from tests.makers import (
@@ -20,16 +21,19 @@ from tests.makers import (
     make_rule,
 )
 from tests.registry.makers import make_version
-from tests.registry.schema_fuzz import Found, fuzz
+from tests.registry.schema_fuzz import Found, call, fuzz
 from tests.registry.server import serve
 from training.models import TrainingBatch
 
 SECONDS = float(os.environ.get("TUNELOOP_FUZZ_S", "0"))
 """For a long run: TUNELOOP_FUZZ_S=600 pytest tests/registry/test_schema_fuzz.py.
 Without it a small number of calls of each kind, the same ones each time."""
-EXAMPLES = 1000 if SECONDS else 8
+EXAMPLES = 1000 if SECONDS else 5
 EVERY_CALL = 15
 """Operations of the API."""
+
+
+LABEL = "POST /api/v1/model-tuning/questions/{question_id}/label"
 
 
 def make_factory(*, is_multi: bool) -> tuple[Project, dict[str, list[Any]]]:
@@ -103,12 +107,15 @@ def test_no_answer_fails_and_none_is_outside_the_schema(
     revoked = make_key(single, scope="manage")
     revoked[0].revoked_at = timezone.now()
     revoked[0].save()
+    manager, labeler, sure = (
+        make_key(single, scope=scope) for scope in ("manage", "label", "label")
+    )
     kinds = ["examples", "coverage", "fuzzing", "stateful"]
     few = kinds if SECONDS else ["examples", "fuzzing"]
     passes = [
-        (0.5, bearer(make_key(single, scope="manage")), known, kinds),
+        (0.5, bearer(manager), known, kinds),
         (0.2, bearer(make_key(multi, scope="manage")), known_multi, few),
-        (0.12, bearer(make_key(single, scope="label")), known, few),
+        (0.12, bearer(labeler), known, few),
         (0.1, bearer(make_key(single, scope="classify")), known, few),
         (0.04, bearer(revoked), known, ["examples"]),
         (0.04, {}, known, ["examples"]),
@@ -116,6 +123,15 @@ def test_no_answer_fails_and_none_is_outside_the_schema(
     found = Found()
     with serve(dict(process_env), tmp_path / "log", processes=1) as server:
         address = f"http://127.0.0.1:{server.port}"
+        (held,) = queue.claim(single, sure[0].user, limit=1)
+        status = call(
+            address,
+            "label_question",
+            headers=bearer(sure),
+            path={"question_id": held.question.pk},
+            body={"intent": "greet", "token": held.token},
+        )
+        found.statuses[LABEL] = Counter([status])
         for share, headers, values, phases in passes:
             found.merge(
                 fuzz(
@@ -132,5 +148,5 @@ def test_no_answer_fails_and_none_is_outside_the_schema(
     assert not found.failures, found.report()
     assert len(found.statuses) == EVERY_CALL
     # Calls that only ever fail would show nothing.
-    for call, statuses in found.statuses.items():
-        assert any(status < 300 for status in statuses), (call, statuses)
+    for name, statuses in found.statuses.items():
+        assert any(status < 300 for status in statuses), (name, statuses)
