@@ -2,10 +2,8 @@
 
 import json
 import threading
-import time
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -17,18 +15,16 @@ from labeling.models import Project, Question
 from labeling.ranking.priority import RAISED
 from registry import artifacts, versions
 from registry.models import (
-    Activation,
     Alarm,
     ClassificationLog,
     Guard,
     Rollout,
     Version,
 )
-from registry.rollout import alarms, disagreements, guard, running, tuning, watch
+from registry.rollout import alarms, disagreements, guard, running, tuning
 from registry.rollout.guard import Rate
-from tests.makers import make_key, make_person, make_project, make_question
+from tests.makers import make_person, make_project, make_question
 from tests.registry.makers import make_version
-from tests.registry.server import serve
 
 pytestmark = pytest.mark.django_db
 
@@ -354,36 +350,3 @@ def test_disagreements_go_to_the_head_of_the_queue(
     assert disagreements.raise_priorities() == 1
     running.end(rollout, by=None, reason="")
     assert disagreements.raise_priorities() == 0
-
-
-# --- A real server --------------------------------------------------------------------
-
-
-@pytest.mark.slow
-@pytest.mark.django_db(transaction=True)
-def test_a_planted_bad_version_is_rolled_back_within_a_minute(
-    project: Project, process_env: dict[str, str], tmp_path: Path
-) -> None:
-    make_version(project, ["pay", "ship"], active=True)
-    bad = make_version(project, ["pay", "ship"], strength=0.1)
-    _key, secret = make_key(project)
-    with serve(process_env, tmp_path / "web.log", processes=1) as server:
-        client = server.client(secret)
-        for n in range(80):
-            client.post("classify", {"text": f"pay {n}"})
-        versions.activate(bad, by=None)
-        began = time.monotonic()
-        n = 0
-        while not Alarm.objects.exists():
-            assert time.monotonic() - began < 60
-            n += 1
-            status, answer = client.post("classify", {"text": f"pay again {n}"})
-            assert status == 200, answer
-            time.sleep(0.05)
-        seconds = time.monotonic() - began
-        while client.post("classify", {"text": f"pay {n}"})[1]["version"] != "1":
-            assert time.monotonic() - began < 60
-    print(f"rolled back after {seconds:.1f} s")
-    (switch,) = Activation.objects.filter(is_automatic=True)
-    assert switch.version.number == 1
-    assert not watch.watch._pid
