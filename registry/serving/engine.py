@@ -1,7 +1,7 @@
 """Answers questions: gold label, then rules and model, else the fallback intent."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,20 +118,25 @@ def classify(
     project = target.project
     book = runtime.rulebook(project.pk, project.serving_revision)
     hashes = [text_hash(text) for text in texts]
-    labelled = gold.find(project.pk, hashes) if use_gold else {}
-    asked = [
-        text for text, hash_ in zip(texts, hashes, strict=True) if hash_ not in labelled
-    ]
-    said, bundle = _ask(target, asked)
+    look = gold.begin(project.pk, hashes) if use_gold else dict
+    # In a web process the model runs while the database is asked. What turns out to be
+    # labelled has run in vain then, but once: the bundle remembers it.
+    known: Container[str] = () if is_web() else look()
+    found, bundle = _ask(
+        target,
+        [t for t, hash_ in zip(texts, hashes, strict=True) if hash_ not in known],
+    )
+    rest = iter(found)
+    said = [None if hash_ in known else next(rest) for hash_ in hashes]
+    labelled = look()
     columns = bundle.columns(book) if bundle is not None else None
     call = _Call(target, book, columns, top_k)
-    rest = iter(said)
     with measures.stage("fuse"):
         return [
             call.by_gold(text, labelled[hash_])
             if hash_ in labelled
-            else call.by_sides(text, next(rest))
-            for text, hash_ in zip(texts, hashes, strict=True)
+            else call.by_sides(text, one)
+            for text, hash_, one in zip(texts, hashes, said, strict=True)
         ]
 
 

@@ -1,6 +1,6 @@
 """The gold labels of exactly the texts that are asked."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import OperationalError, connection
@@ -40,17 +40,37 @@ def find(project_id: int, hashes: Sequence[str]) -> dict[str, list[str]]:
 
     Cost: one query; a web process shares it among its requests.
     """
+    return begin(project_id, hashes)()
+
+
+def begin(project_id: int, hashes: Sequence[str]) -> Callable[[], dict[str, list[str]]]:
+    """Asks; what is returned waits, and gives what `find` does.
+
+    In a web process the caller can do something else meanwhile.
+    """
     if not hashes:
-        return {}
+        return dict
     asked = [(project_id, hash_) for hash_ in hashes]
-    with measures.stage("gold"):
-        if not is_web():
-            found: Mapping[Asked, list[str]] = _read(asked)
-        else:
+    if not is_web():
+        with measures.stage("gold"):
+            read = _by_hash(_read(asked))
+        return lambda: read
+    try:
+        wait = _lookup.begin(asked)
+    except Away:
+        return dict
+
+    def end() -> dict[str, list[str]]:
+        with measures.stage("gold"):
             try:
-                found = _lookup.get(asked)
+                return _by_hash(wait())
             except Away:
                 return {}
+
+    return end
+
+
+def _by_hash(found: Mapping[Asked, list[str]]) -> dict[str, list[str]]:
     return {hash_: codes for (_project, hash_), codes in found.items()}
 
 

@@ -69,18 +69,33 @@ class Lookup(Generic[Key, Found]):
 
         Cost: a share of one query; about 0.03 ms of this thread's time.
         """
+        return self.begin(keys)()
+
+    def begin(self, keys: Sequence[Key]) -> Callable[[], dict[Key, Found]]:
+        """Asks for these keys, so that the caller can do something else meanwhile.
+
+        Returns:
+            What waits for the answer, and gives it as `get` does.
+
+        Raises:
+            Away: The breaker is open.
+        """
         if self._is_away:
             raise Away(self._name)
         if self._pid != os.getpid():
             self._start()
         request: _Request[Key, Found] = _Request(keys)
         self._requests.put(request)
-        if not request.done.acquire(timeout=self._wait_s):
-            self._open()
-            raise Away(self._name)
-        if request.found is None:
-            raise Away(self._name)
-        return {key: request.found[key] for key in keys if key in request.found}
+
+        def wait() -> dict[Key, Found]:
+            if not request.done.acquire(timeout=self._wait_s):
+                self._open()
+                raise Away(self._name)
+            if request.found is None:
+                raise Away(self._name)
+            return {key: request.found[key] for key in keys if key in request.found}
+
+        return wait
 
     def stop(self) -> None:
         """Ends the thread and its connection; the next `get` starts another."""

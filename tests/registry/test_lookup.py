@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -11,10 +11,12 @@ from django.db import connection
 
 from labeling.models import GoldLabel, Project
 from labeling.normalise import text_hash
-from registry.serving import gold, lookup
+from registry.serving import engine, gold, lookup
 from registry.serving.lookup import Away, Lookup
 from registry.serving.process import ROLE
+from registry.serving.runtime import runtime
 from tests.makers import make_intent, make_labelled, make_project
+from tests.registry.makers import make_version
 from tests.waiting import within
 
 Read = Callable[[Sequence[str]], dict[str, str]]
@@ -208,3 +210,33 @@ def test_a_lost_connection_is_opened_again(project: Project) -> None:
         )
     codes(project, "pay")
     assert within(3, lambda: codes(project, "pay") == [["pay"]])
+
+
+def test_the_model_runs_while_the_database_is_asked(
+    project: Project, monkeypatch: Any
+) -> None:
+    version = make_version(project, ["pay", "ship"], active=True)
+    make_labelled(project, project.intents.get(code="ship"), "pay me")
+    bundle = runtime.bundle(version.pk)
+    ran, real = threading.Event(), bundle.ask
+    waited: list[bool] = []
+
+    def ask(texts: Sequence[str]) -> Any:
+        ran.set()
+        return real(texts)
+
+    read = gold._lookup._read
+
+    def slow(keys: Sequence[gold.Asked]) -> Mapping[gold.Asked, list[str]]:
+        waited.append(ran.wait(5))
+        return read(keys)
+
+    monkeypatch.setattr(bundle, "ask", ask)
+    monkeypatch.setattr(gold._lookup, "_read", slow)
+    monkeypatch.setattr(gold._lookup, "_wait_s", 10.0)
+    texts = ["pay me", "pay them", "Pay  ME!"]
+    answers = engine.classify(engine.target_of(project), texts)
+    assert waited == [True]
+    assert [answer.method for answer in answers] == ["gold", "model", "gold"]
+    assert [answer.intents[0]["code"] for answer in answers] == ["ship", "pay", "ship"]
+    assert [answer.text for answer in answers] == texts
