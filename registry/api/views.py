@@ -46,10 +46,8 @@ class ClassifyView(APIView):
         examples=schemas.CLASSIFY_EXAMPLES,
     )
     def post(self, request: Request) -> Response:
-        """Answer one question or several; an answer is given once it is in the log.
-
-        Web processes answer ordinary calls in `registry.api.lane`, ahead of this view.
-        """
+        """Answer one question or several; an answer is given once it is in the log."""
+        # Web processes answer ordinary calls in `registry.api.lane`, ahead of this.
         listener.start()
         if (failure := lane.error_of(request)) is not None:
             raise failure
