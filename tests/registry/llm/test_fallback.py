@@ -235,7 +235,8 @@ class TestItsLimits:
     def test_a_slow_one_is_not_waited_for(
         self, unsure: Project, speaker: Speaker, settings: Any
     ) -> None:
-        settings.LLM_TIMEOUT_S = 0.6
+        improved(unsure, "the first call loads the client's library")
+        settings.LLM_TIMEOUT_S = 2.0
         woken = threading.Event()
         speaker.say = lambda q: (
             '{"intent": "pay"}' if "quick" in q or woken.wait(20) else ""
@@ -245,10 +246,10 @@ class TestItsLimits:
         took_s = time.monotonic() - started
         woken.set()
         assert (slow.method, quick.method) == ("fallback", "llm")
-        assert took_s < 5
+        assert took_s < 6
         spent = day(unsure)
         # Four threads: one had its answer and began another; nobody began the rest.
-        assert (spent.calls, spent.answered, spent.failed) == (5, 1, 4)
+        assert (spent.calls, spent.answered, spent.failed) == (1 + 5, 1 + 1, 4)
 
     def test_at_once_only_so_many(
         self, unsure: Project, speaker: Speaker, settings: Any
