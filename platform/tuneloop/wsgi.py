@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
+import threading
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
+from django.urls import resolve
 
 from tuneloop import web
 from tuneloop.connections import Lending
@@ -45,3 +47,8 @@ if multiprocessing.parent_process() is not None:
     listener.start()
     watch.start()
     metrics.start()
+    # Ordinary classify calls never come to the pages' code; the first call that does
+    # must not wait seconds for its import.
+    threading.Thread(
+        target=resolve, args=[lane.PATH], name="tuneloop-pages", daemon=True
+    ).start()

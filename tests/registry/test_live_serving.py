@@ -158,6 +158,8 @@ def test_what_changes_is_followed_within_a_second(server: Server, shop: Shop) ->
         asked = [client.post("classify", {"text": "pay"})[1] for client in clients]
         return {answer["needs_review"] for answer in asked}
 
+    # What refuses is imported behind the scenes; here it is to be there.
+    assert {client.post("classify", {})[0] for client in clients} == {400}
     # A key that is younger than the last look at the keys works at once.
     assert statuses() == {200}
     assert reviews() == {False}
