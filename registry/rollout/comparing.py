@@ -11,6 +11,8 @@ from registry.models import Rollout, ShadowAnswer
 
 NEWEST = 10_000
 """Answers that the figures are of: a page must not grow slower with the traffic."""
+_READ = 50_000
+"""Log entries that a canary's are looked for among."""
 SHOWN = 25
 _DISAGREEMENTS = 1_000
 
@@ -97,10 +99,13 @@ _CANARY = """
 SELECT count(*), avg((confidence < %(low)s)::int), avg(confidence),
     percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms),
     percentile_cont(0.99) WITHIN GROUP (ORDER BY latency_ms)
-FROM (SELECT confidence, latency_ms FROM registry_classificationlog
-    WHERE project_id = %(project)s AND version = %(version)s AND method <> 'gold'
-        AND created_at >= %(from)s AND created_at <= coalesce(%(to)s, clock_timestamp())
-    ORDER BY created_at DESC LIMIT %(newest)s) AS answers
+FROM (
+    SELECT * FROM (
+        SELECT confidence, latency_ms, version, method FROM registry_classificationlog
+        WHERE project_id = %(project)s AND created_at >= %(from)s
+            AND created_at <= coalesce(%(to)s, clock_timestamp())
+        ORDER BY created_at DESC LIMIT %(read)s) AS newest
+    WHERE version = %(version)s AND method <> 'gold' LIMIT %(newest)s) AS answers
 """
 
 
@@ -117,6 +122,7 @@ def _canary(rollout: Rollout) -> tuple[Side, Side]:
                 "from": rollout.started_at,
                 "to": rollout.ended_at,
                 "newest": NEWEST,
+                "read": _READ,
             },
         )
         sides.append(_side(row))

@@ -28,6 +28,8 @@ SURE = 4.0
 """Standard errors that a rise must exceed. By chance alone, one look in 30,000 does."""
 _MOST = 5_000
 """Answers on each side, those nearest to the activation and to now."""
+_READ = 50_000
+"""Log entries that are read for them: a small canary has few in many."""
 _BEFORE = timedelta(days=30)
 
 Measure = Alarm.Measure
@@ -100,7 +102,7 @@ def judge(measure: str, before: Rate, after: Rate, guard: Guard) -> Finding | No
 def check() -> list[Alarm]:
     """Looks after every activation and canary that is watched, and acts.
 
-    Cost: one query; two a project that is watched, over an index and `_MOST` rows.
+    Cost: one query; two a watched project, over an index and `_READ` rows at most.
     """
     alarms = []
     for activation in _watched():
@@ -155,10 +157,12 @@ SELECT count(*),
         SELECT low_confidence FROM labeling_project WHERE id = %(project)s)),
     count(*) FILTER (WHERE degraded)
 FROM (
-    SELECT confidence, method, degraded FROM registry_classificationlog
-    WHERE project_id = %(project)s AND created_at > %(from)s AND created_at <= %(to)s
-        AND method <> 'gold' AND version = ANY(%(versions)s)
-    ORDER BY created_at DESC LIMIT %(most)s) AS newest
+    SELECT * FROM (
+        SELECT confidence, method, degraded, version FROM registry_classificationlog
+        WHERE project_id = %(project)s
+            AND created_at > %(from)s AND created_at <= %(to)s
+        ORDER BY created_at DESC LIMIT %(read)s) AS newest
+    WHERE method <> 'gold' AND version = ANY(%(versions)s) LIMIT %(most)s) AS own
 """
 
 
@@ -199,6 +203,7 @@ def _rates(
                 "from": since,
                 "to": to,
                 "most": _MOST,
+                "read": _READ,
             },
         )
         n, low, degraded = cursor.fetchone()

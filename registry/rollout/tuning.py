@@ -28,6 +28,8 @@ SETTINGS = (
 """Fields of a project, each 0 to 1."""
 MOST = 5_000
 """Answers that a preview decides again, the newest: a second."""
+_READ = 50_000
+"""Log entries that they are looked for among."""
 _MOST_PROPOSED_ON = 2_000
 _EXAMPLES = 20
 LEAST_LABELLED = 30
@@ -286,9 +288,11 @@ SELECT log.text, log.scores,
         JOIN labeling_intent i ON i.id = g.intent_id
         WHERE g.question_id = q.id), '[]') END
 FROM (
-    SELECT text, scores, question_id FROM registry_classificationlog
-    WHERE project_id = %(project)s AND version = %(version)s AND scores IS NOT NULL
-    ORDER BY created_at DESC LIMIT %(most)s) AS log
+    SELECT * FROM (
+        SELECT text, scores, question_id, version FROM registry_classificationlog
+        WHERE project_id = %(project)s
+        ORDER BY created_at DESC LIMIT %(read)s) AS newest
+    WHERE version = %(version)s AND scores IS NOT NULL LIMIT %(most)s) AS log
 LEFT JOIN labeling_question q
     ON q.id = log.question_id AND q.state = 'labelled' AND q.trained_in = ''
 """
@@ -304,6 +308,7 @@ def _logged(
                 "project": project.pk,
                 "version": "" if version is None else str(version.number),
                 "most": MOST,
+                "read": _READ,
             },
         )
         rows: Sequence[Any] = cursor.fetchall()
