@@ -232,6 +232,29 @@ def test_a_connection_lost_at_the_commit_writes_nothing_twice(
     assert list(counted) == [("q0", 3), ("q1", 3), ("q2", 2), ("q3", 2)]
 
 
+def test_a_drained_answer_is_on_the_databases_disk(
+    begin: Callable[..., Journal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed server loses commits that did not wait, and local disk had them."""
+    seen = []
+    insert = store.insert
+
+    def watching(lines: Any) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW synchronous_commit")
+            seen.append(cursor.fetchone()[0])
+        return insert(lines)
+
+    monkeypatch.setattr(store, "insert", watching)
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW synchronous_commit")
+        assert cursor.fetchone()[0] == "off"  # the tests' server does not wait
+    project, journal = make_project(), begin()
+    journal.record([make_line(project)])
+    assert journal.flush(10)
+    assert seen == ["on"]
+
+
 @pytest.mark.parametrize("look", [True, False])
 def test_a_batch_that_is_there_in_part_is_completed(look: bool) -> None:
     project = make_project()
