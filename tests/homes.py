@@ -25,5 +25,5 @@ def newcomer(home: Path) -> dict[str, str]:
     """The environment of a newcomer: no servers named, an own data folder."""
     gone = ("DATABASE_URL", "REDIS_URL", "TUNELOOP_SECRET_KEY")
     env = {k: v for k, v in os.environ.items() if k not in gone}
-    # How full this machine is says nothing of the code: a test of its own looks at that.
+    # How full this machine is says nothing of the code.
     return {**env, "TUNELOOP_HOME": str(home), "TUNELOOP_DISK_NEEDED_GIB": "0.1"}

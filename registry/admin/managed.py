@@ -1,6 +1,11 @@
-"""The project or version that a page is about, if the signed-in person manages it."""
+"""What managers' pages share: their own addresses, and whose project they are about."""
 
-from django.http import Http404, HttpRequest
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.admin import ModelAdmin
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, path
 
 from labeling import access
 from labeling.admin.scoped import Role, signed_in
@@ -37,3 +42,35 @@ def projects(request: HttpRequest) -> list[Project]:
     """Projects that the person manages, by name, as many as a row of buttons holds."""
     mine = access.projects_for(signed_in(request), role=Role.MANAGER)
     return list(mine.order_by("name")[:_MOST_BUTTONS])
+
+
+Page = tuple[str, Callable[..., HttpResponse], str]
+"""Route below the model's own address, view, and the end of the address's name."""
+
+
+def urls(admin: "ModelAdmin[Any]", *pages: Page) -> list[URLPattern]:
+    """Addresses of pages beside a model's list and forms, for staff alone.
+
+    They come first: the forms' own addresses would swallow them.
+    """
+    options = admin.model._meta
+    return [
+        path(
+            route,
+            admin.admin_site.admin_view(view),
+            name=f"{options.app_label}_{options.model_name}_{name}",
+        )
+        for route, view, name in pages
+    ]
+
+
+class WithButtons:
+    """A list that shows a button for each project that the person manages."""
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        may: bool = self.has_view_permission(request)  # type: ignore[attr-defined]
+        shown = {**(extra_context or {}), "managed": projects(request) if may else []}
+        page: HttpResponse = super().changelist_view(request, shown)  # type: ignore[misc]
+        return page

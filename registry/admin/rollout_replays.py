@@ -10,7 +10,7 @@ from django.core.paginator import Paginator
 from django.db.models import F, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils.formats import number_format
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -89,21 +89,13 @@ class ReplayAdmin(ReadOnlyAdmin):
         return cells.moment(obj.created_at)
 
     def get_urls(self) -> list[URLPattern]:
-        own = (
-            ("start/<int:version_id>/", self.start_view, "start"),
-            ("<int:pk>/live/", self.live_view, "live"),
-        )
-        urls: list[URLPattern] = super().get_urls()
         return [
-            *(
-                path(
-                    route,
-                    self.admin_site.admin_view(view),
-                    name=f"registry_replay_{name}",
-                )
-                for route, view, name in own
+            *managed.urls(
+                self,
+                ("start/<int:version_id>/", self.start_view, "start"),
+                ("<int:pk>/live/", self.live_view, "live"),
             ),
-            *urls,
+            *super().get_urls(),
         ]
 
     def start_view(self, request: HttpRequest, version_id: int) -> HttpResponse:

@@ -7,7 +7,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -59,7 +59,7 @@ class TuneForm(forms.Form):
 
 
 @admin.register(Tuning)
-class TuningAdmin(ReadOnlyAdmin):
+class TuningAdmin(managed.WithButtons, ReadOnlyAdmin):
     """Every change of thresholds and weights that was made on these pages."""
 
     role_to_view = Role.MANAGER
@@ -91,31 +91,14 @@ class TuningAdmin(ReadOnlyAdmin):
     def at(self, obj: Tuning) -> SafeString:
         return cells.moment(obj.created_at)
 
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        mine = managed.projects(request) if self.has_view_permission(request) else []
-        page: HttpResponse = super().changelist_view(
-            request, {**(extra_context or {}), "managed": mine}
-        )
-        return page
-
     def get_urls(self) -> list[URLPattern]:
-        own = (
-            ("of/<slug:slug>/", self.tune_view, "tune"),
-            ("<int:pk>/undo/", self.undo_view, "undo"),
-        )
-        urls: list[URLPattern] = super().get_urls()
         return [
-            *(
-                path(
-                    route,
-                    self.admin_site.admin_view(view),
-                    name=f"registry_tuning_{name}",
-                )
-                for route, view, name in own
+            *managed.urls(
+                self,
+                ("of/<slug:slug>/", self.tune_view, "tune"),
+                ("<int:pk>/undo/", self.undo_view, "undo"),
             ),
-            *urls,
+            *super().get_urls(),
         ]
 
     def tune_view(self, request: HttpRequest, slug: str) -> HttpResponse:

@@ -7,7 +7,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -113,7 +113,7 @@ class GuardForm(forms.Form):
 
 
 @admin.register(Rollout)
-class RolloutAdmin(ReadOnlyAdmin):
+class RolloutAdmin(managed.WithButtons, ReadOnlyAdmin):
     """Versions in shadow and canaries, those of before too."""
 
     role_to_view = Role.MANAGER
@@ -166,33 +166,16 @@ class RolloutAdmin(ReadOnlyAdmin):
     def started(self, obj: Rollout) -> SafeString:
         return cells.moment(obj.started_at)
 
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        mine = managed.projects(request) if self.has_view_permission(request) else []
-        page: HttpResponse = super().changelist_view(
-            request, {**(extra_context or {}), "managed": mine}
-        )
-        return page
-
     def get_urls(self) -> list[URLPattern]:
-        own = (
-            ("start/<int:version_id>/", self.start_view, "start"),
-            ("guard/<slug:slug>/", self.guard_view, "guard"),
-            ("<int:pk>/live/", self.live_view, "live"),
-            ("<int:pk>/end/", self.end_view, "end"),
-        )
-        urls: list[URLPattern] = super().get_urls()
         return [
-            *(
-                path(
-                    route,
-                    self.admin_site.admin_view(view),
-                    name=f"registry_rollout_{name}",
-                )
-                for route, view, name in own
+            *managed.urls(
+                self,
+                ("start/<int:version_id>/", self.start_view, "start"),
+                ("guard/<slug:slug>/", self.guard_view, "guard"),
+                ("<int:pk>/live/", self.live_view, "live"),
+                ("<int:pk>/end/", self.end_view, "end"),
             ),
-            *urls,
+            *super().get_urls(),
         ]
 
     def change_view(
