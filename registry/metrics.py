@@ -14,6 +14,7 @@ import fcntl
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from registry.serving import keys, measures
 from registry.serving.measures import FAMILIES, Family, Histogram, Key, Measured
 
 _EVERY_S = 1.0
+_PATIENCE_S = 1.0
 _ENDED = "ended.json"
 _logger = logging.getLogger(__name__)
 
@@ -226,11 +228,21 @@ def _lives(document: dict[str, Any]) -> bool:
 
 @contextlib.contextmanager
 def _turn() -> Iterator[None]:
-    """One process after the other: sums of an ended one are counted once."""
+    """One process after the other: sums of an ended one are counted once.
+
+    A process that is frozen with the lock in its hands is waited for no longer than a
+    second: then a sum may be off, and nobody hangs.
+    """
     _folder().mkdir(parents=True, exist_ok=True)
     lock = os.open(_folder() / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + _PATIENCE_S
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.01)
         yield
     finally:
         os.close(lock)

@@ -1,5 +1,6 @@
 """What is measured, the sum over processes, and who may read it."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -184,6 +185,15 @@ def test_a_file_of_another_release_or_half_a_file_is_passed_over(folder: Path) -
     read = samples()
     assert read["tuneloop_cache_total[('result', 'hit')]"] == 4
     assert not any("tea" in name for name in read)
+
+
+def test_nobody_hangs_on_a_process_that_is_frozen(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    with (folder / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        began = time.monotonic()
+        assert samples()["tuneloop_processes[]"] == 0
+        assert time.monotonic() - began < 10
 
 
 def test_only_this_machine_reads_without_a_token(folder: Path) -> None:
