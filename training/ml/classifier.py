@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from training.ml.graph import Weights
 from training.ml.interface import TrainingError
 from training.ml.model import HEAD_FILE
+from training.ml.nodes import Weights
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ from registry.onnx.encoder import (
 )
 from registry.onnx.session import group_by_length, open_session
 from registry.onnx.tokens import TextEncoder, pad
-from training.ml import base, graph
-from training.ml.graph import Weights
+from training.ml import base, graph, nodes
+from training.ml.nodes import Weights
 
 MAX_LENGTH = 128
 """Tokens that are read of a text; questions have 5 to 40."""
@@ -116,7 +116,7 @@ def export(source: Path, out: Path) -> None:
     (out / CARD_FILE).write_text(json.dumps(card, indent=2) + "\n", "utf-8")
     expected, peaks = _observe(config, weights, card, out)
     # Tokens are divided one by one: a text's vector must not depend on its batch.
-    int8 = graph.Int8(peaks, every_token=True)
+    int8 = nodes.Int8(peaks, every_token=True)
     onnx.save(graph.bert(config, weights, None, int8), str(out / MODEL_FILE))
     got = OnnxEncoder(out).encode(SAMPLES)  # (N, D)
     worst = float((got * expected).sum(axis=1).min())

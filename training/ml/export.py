@@ -27,10 +27,10 @@ from registry.onnx.session import (
 )
 from registry.onnx.tokens import TextEncoder, pad
 from training.bases import MODEL_TYPES
-from training.ml import classifier, graph, metrics
-from training.ml.graph import Weights
+from training.ml import classifier, graph, metrics, nodes
 from training.ml.interface import ExportReport, Progress, TrainingError
 from training.ml.model import HEAD_FILE
+from training.ml.nodes import Weights
 
 MIN_AGREEMENT = 0.98
 """Share of samples on which int8 must answer like float32."""
@@ -85,7 +85,7 @@ def export(
         expected, peaks = _observe(exact, feeds, graph.peak_names(config))
         stage(3)
         # From fast to careful: the first that agrees is kept.
-        for int8 in (graph.Int8(peaks), graph.Int8(peaks, every_token=True)):
+        for int8 in (nodes.Int8(peaks), nodes.Int8(peaks, every_token=True)):
             _write(graph.bert(config, weights, head, int8), out / INT8_FILE)
             session = open_session(out / INT8_FILE, threads=_threads())
             got = np.concatenate([session.run(["logits"], feed)[0] for feed in feeds])

@@ -16,8 +16,8 @@ from registry.onnx.tokens import TextEncoder, pad
 from tests.training.ml.makers import make_examples, make_recipe, make_tiny_base
 from training.bases import check
 from training.ml import export as exporting
-from training.ml import graph
 from training.ml import model as models
+from training.ml import nodes
 from training.ml.interface import Progress, TrainingError
 from training.ml.loop import fit
 
@@ -100,8 +100,8 @@ def test_int8_is_dropped_when_it_disagrees(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Two bits a weight are too few for anything.
-    coarse = functools.partial(graph.Int8, bits=2)
-    monkeypatch.setattr(graph, "Int8", coarse)
+    coarse = functools.partial(nodes.Int8, bits=2)
+    monkeypatch.setattr(nodes, "Int8", coarse)
     out = tmp_path / "served"
     result = exporting.export(trained, out, samples=TEXTS, report=lambda p: None)
     assert not result.int8_kept
