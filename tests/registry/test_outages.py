@@ -170,11 +170,12 @@ def test_a_server_that_ends_in_an_outage_is_drained_by_the_next(
     project: Project, secret: str, process_env: Any, tmp_path: Path
 ) -> None:
     with serve(process_env, tmp_path / "web.log") as server:
-        with frozen(HOME, "postgres"), Load(server, secret) as load:
-            time.sleep(1)
-        server.process.kill()
-        for pid in server.pids():
-            os.kill(pid, signal.SIGKILL)
+        pids = [server.process.pid, *server.pids()]
+        with frozen(HOME, "postgres"):
+            with Load(server, secret) as load:
+                time.sleep(1)
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
     assert load.answers
     with serve(process_env, tmp_path / "web.log"):
         assert_logged_once(load)
