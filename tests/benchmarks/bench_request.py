@@ -122,7 +122,7 @@ def bench(served: Any, n: int) -> None:
     from django.core.wsgi import get_wsgi_application
 
     from registry.api.lane import Lane
-    from registry.serving import listener
+    from registry.serving import journal, listener
 
     django = get_wsgi_application()
     listener.start()
@@ -133,6 +133,9 @@ def bench(served: Any, n: int) -> None:
     measure("lean lane", asks(Lane(django), served.secret), n)
     for name, run in parts(served.secret):
         measure(f"  {name}", run, n)
+    # Before the database is.
+    journal.close()
+    listener.listener.stop()
 
 
 def main() -> None:
