@@ -18,7 +18,7 @@ from django.db import (
 )
 
 from registry.serving import measures
-from registry.serving.journal import store, wal
+from registry.serving.journal import folders, store, wal
 from registry.serving.journal.entry import Line, decode
 
 BATCH = 500
@@ -93,7 +93,7 @@ def _make_durable() -> None:
 
 def _reject(root: Path, what: object, why: str) -> None:
     """Keeps in a file of its own what can't be logged, for people."""
-    folder = root / wal.REJECTED
+    folder = root / folders.REJECTED
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{uuid.uuid4()}.json"
     text = json.dumps({"why": why, "line": what}, default=str, ensure_ascii=False)
@@ -112,7 +112,7 @@ def adopt(root: Path, *, between: Callable[[], None] = lambda: None) -> int:
         How many lines they held; some may have been in the database before.
     """
     n = 0
-    for folder in wal.orphans(root):
+    for folder in folders.orphans(root):
         try:
             for path in folder.segments():
                 n += _drain_file(path, root, between)
@@ -147,7 +147,7 @@ def _drain_file(path: Path, root: Path, between: Callable[[], None]) -> int:
                 n += flush()
                 n_bytes = 0
     except wal.Damaged as error:
-        wal.set_aside(path, root, error)
+        folders.set_aside(path, root, error)
     return n + flush()
 
 

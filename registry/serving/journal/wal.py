@@ -10,29 +10,24 @@ of the process. What comes after the last whole record was never acknowledged.
 
 import bisect
 import contextlib
-import fcntl
-import logging
 import os
 import struct
 import threading
 import time
-import uuid
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from registry.serving.journal import folders
+
 SEGMENT_BYTES = 4 * 1024 * 1024
 """A file of this size is followed by another; whole files are removed."""
-
-REJECTED = "rejected"
-"""Folder beside those of the processes: what people must look at."""
 
 _HEAD = struct.Struct("<II")
 _TAIL_BYTES = 256 * 1024
 _LOOK_EVERY_S = 1.0
 """How old the number of bytes may be that other processes hold on this disk."""
-_logger = logging.getLogger(__name__)
 
 
 class Full(Exception):
@@ -72,69 +67,6 @@ class _Group:
         self.waiting = threading.Condition(lock)
         self.is_done = False
         self.error: OSError | None = None
-
-
-class Folder:
-    """A process's folder, locked as long as this object is not released."""
-
-    def __init__(self, path: Path, lock: int) -> None:
-        self.path = path
-        self._lock = lock
-
-    @classmethod
-    def make(cls, root: Path) -> "Folder":
-        """A new folder below `root`, locked."""
-        if not root.is_dir():
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _sync_folder(root.parent)
-        while True:
-            path = root / str(uuid.uuid4())
-            path.mkdir(mode=0o700)
-            # Between these lines somebody may take it for an orphan and remove it.
-            if (folder := cls.claim(path)) is not None:
-                _sync_folder(root)
-                return folder
-
-    @classmethod
-    def claim(cls, path: Path) -> "Folder | None":
-        """Locks a folder; None if it is somebody's, or gone."""
-        try:
-            fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever held it before may have removed it meanwhile.
-            if os.path.samestat(os.fstat(fd), os.stat(path / "lock")):
-                return cls(path, fd)
-        except OSError:
-            pass
-        os.close(fd)
-        return None
-
-    def segments(self) -> list[Path]:
-        """The files with records, in their order."""
-        return sorted(self.path.glob("*.wal"))
-
-    def remove(self) -> None:
-        """Removes the folder, which holds no records any more, and lets go of it."""
-        for path in self.path.iterdir():
-            path.unlink()
-        self.path.rmdir()
-        self.release()
-
-    def release(self) -> None:
-        """Lets go of the folder; another process may have it."""
-        os.close(self._lock)
-
-
-def orphans(root: Path) -> Iterator[Folder]:
-    """Folders whose process has ended, locked; the caller removes or releases them."""
-    for path in sorted(root.iterdir()) if root.is_dir() else ():
-        with contextlib.suppress(ValueError):
-            uuid.UUID(path.name)
-            if (folder := Folder.claim(path)) is not None:
-                yield folder
 
 
 def search(root: Path, needle: bytes, *, apart: Path | None = None) -> bytes | None:
@@ -210,7 +142,7 @@ class Wal:
             segment_bytes: Size of a file after which another is begun, at most an
                 eighth of the limit.
         """
-        self.folder = Folder.make(root)
+        self.folder = folders.Folder.make(root)
         self._root = root
         self._limit = limit_bytes
         self._segment_bytes = min(segment_bytes, max(1, limit_bytes // 8))
@@ -312,7 +244,7 @@ class Wal:
         self._file_bytes = 0
         with self._lock:
             self._starts.append(start)
-        _sync_folder(self.folder.path)
+        folders.sync(self.folder.path)
 
     def _end_segment(self) -> None:
         if self._file is not None:
@@ -325,7 +257,7 @@ class Wal:
     def _held_by_others(self) -> int:
         held, counted_at = self._others
         if (now := time.monotonic()) - counted_at > _LOOK_EVERY_S:
-            held = size(self._root, apart=self.folder.path)
+            held = folders.size(self._root, apart=self.folder.path)
             self._others = (held, now)
         return held
 
@@ -372,7 +304,7 @@ class Wal:
                     if len(found) >= most or n_bytes >= most_bytes:
                         return found
             except Damaged as error:
-                set_aside(self._path(begin), self._root, error)
+                folders.set_aside(self._path(begin), self._root, error)
         return found
 
     def drop(self, before: int) -> None:
@@ -395,33 +327,3 @@ class Wal:
         """Removes the log, sealed, all of whose records are somewhere else by now."""
         self._end_segment()
         self.folder.remove()
-
-
-def set_aside(path: Path, root: Path, error: Damaged) -> None:
-    """Keeps a damaged file below `root`, for people, when its folder is removed."""
-    rejected = root / REJECTED
-    rejected.mkdir(mode=0o700, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        os.link(path, rejected / f"{path.parent.name}-{path.name}")
-        _logger.error("kept in %s: %s", rejected, error)
-
-
-def size(root: Path, *, apart: Path | None = None) -> int:
-    """Bytes of all records below `root`, those of one folder aside."""
-    total = 0
-    for folder in root.iterdir() if root.is_dir() else ():
-        if folder == apart:
-            continue
-        # Files come and go.
-        with contextlib.suppress(OSError):
-            total += sum(path.stat().st_size for path in folder.glob("*.wal"))
-    return total
-
-
-def _sync_folder(path: Path) -> None:
-    """Makes the names in a folder survive a power cut."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

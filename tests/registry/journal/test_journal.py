@@ -21,7 +21,7 @@ from registry.models import ClassificationLog
 from registry.serving import journal
 from registry.serving.engine import Answer
 from registry.serving.fusion import Method
-from registry.serving.journal import drain, store, wal
+from registry.serving.journal import drain, folders, store, wal
 from registry.serving.journal.entry import (
     Entry,
     Line,
@@ -290,7 +290,7 @@ def test_an_id_that_is_another_answers_is_kept_for_people(
     journal.record([made._replace(text="second"), make_line(project, "third")])
     assert journal.flush(10)
     assert logged() == ["first", "third"]
-    (kept,) = (tmp_path / wal.REJECTED).iterdir()
+    (kept,) = (tmp_path / folders.REJECTED).iterdir()
     assert json.loads(kept.read_text())["line"]["text"] == "second"
     assert not Question.objects.filter(text="second").exists()
 
@@ -357,7 +357,7 @@ def test_answers_that_the_database_refuses_keep_nobody_waiting(
     away.is_away = False
     assert journal.flush(10)
     assert logged() == [f"q{n}" for n in range(20) if n not in (7, 13)]
-    kept = [json.loads(p.read_text()) for p in (tmp_path / wal.REJECTED).iterdir()]
+    kept = [json.loads(p.read_text()) for p in (tmp_path / folders.REJECTED).iterdir()]
     assert {one["line"]["text"] for one in kept} == {"q7", "NUL \x00"}
     assert all(one["why"] for one in kept)
     assert Question.objects.filter(text="q7").count() == 0
@@ -379,7 +379,7 @@ def test_what_the_database_is_not_ready_for_waits(
             cursor.execute("ALTER TABLE registry_classificationlog RENAME s TO scores")
     assert journal.flush(10)
     assert len(logged()) == 1
-    assert not (tmp_path / wal.REJECTED).exists()
+    assert not (tmp_path / folders.REJECTED).exists()
 
 
 def test_answers_of_a_project_that_is_gone_go_with_it(
@@ -392,7 +392,7 @@ def test_answers_of_a_project_that_is_gone_go_with_it(
     away.is_away = False
     assert journal.flush(10)
     assert ClassificationLog.objects.get().project == project
-    assert not (tmp_path / wal.REJECTED).exists()
+    assert not (tmp_path / folders.REJECTED).exists()
 
 
 def test_an_older_answer_that_comes_later_is_counted_and_changes_nothing(
@@ -491,7 +491,7 @@ def test_a_damaged_file_is_drained_as_far_as_it_goes_and_kept(tmp_path: Path) ->
     log.folder.release()
     assert drain.adopt(tmp_path) == 4
     assert logged() == ["q0", "q1", "q2", "q3"]
-    (kept,) = (tmp_path / wal.REJECTED).iterdir()
+    (kept,) = (tmp_path / folders.REJECTED).iterdir()
     assert kept.read_bytes() == data
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from registry.serving.journal import wal
-from registry.serving.journal.wal import Folder, Full, Wal
+from registry.serving.journal import folders, wal
+from registry.serving.journal.folders import Folder
+from registry.serving.journal.wal import Full, Wal
 
 LIMIT = 1 << 20
 
@@ -111,7 +112,7 @@ def test_a_full_journal_says_so_until_there_is_room(tmp_path: Path) -> None:
     tickets = fill(log)
     with pytest.raises(Full):
         put(log, b"x" * 400)
-    assert 7000 < wal.size(tmp_path) <= 8000
+    assert 7000 < folders.size(tmp_path) <= 8000
     log.drop(tickets[9].end)
     put(log, b"x" * 400)
 
@@ -121,7 +122,7 @@ def test_the_bound_is_on_all_processes_together(tmp_path: Path) -> None:
     for _ in range(15):
         put(other, b"x" * 400)
     assert len(fill(Wal(tmp_path, limit_bytes=8 * 1000))) == 4
-    assert wal.size(tmp_path) <= 8000
+    assert folders.size(tmp_path) <= 8000
 
 
 @pytest.mark.parametrize("cut", [1, 5, 9, 11])
@@ -147,7 +148,7 @@ def test_damage_is_told_from_a_torn_end(tmp_path: Path) -> None:
     with pytest.raises(wal.Damaged):
         found += [record.payload for record in wal.read(path)]
     assert payloads(log) == [b"whole"]
-    (kept,) = (tmp_path / wal.REJECTED).iterdir()
+    (kept,) = (tmp_path / folders.REJECTED).iterdir()
     assert kept.read_bytes() == data
 
 
@@ -211,12 +212,12 @@ def test_a_killed_process_leaves_an_orphan_with_all_it_acknowledged(
     )
     assert process.stdout is not None
     said = [process.stdout.readline() for _ in range(200)]
-    assert list(wal.orphans(tmp_path)) == []  # it lives
+    assert list(folders.orphans(tmp_path)) == []  # it lives
     process.send_signal(signal.SIGKILL)
     said += process.stdout.readlines()
     process.wait()
-    (folder,) = wal.orphans(tmp_path)
-    assert list(wal.orphans(tmp_path)) == []  # one takes it
+    (folder,) = folders.orphans(tmp_path)
+    assert list(folders.orphans(tmp_path)) == []  # one takes it
     (path,) = folder.segments()
     found = [int(record.payload) for record in wal.read(path)]
     assert found == list(range(len(found)))
