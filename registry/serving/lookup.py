@@ -137,7 +137,7 @@ class Lookup(Generic[Key, Found]):
                 request.found = found
                 request.done.release()
             if self._is_away:
-                self._recover(keys)
+                self._recover(keys, is_broken=found is None)
         connection.close()
 
     def _gather(self) -> "list[_Request[Key, Found]]":
@@ -154,26 +154,35 @@ class Lookup(Generic[Key, Found]):
         if self._is_away:
             return
         self._is_away = True
-        _logger.warning("%s: going on without the database: %s", self._name, error)
+        why = error or f"no answer in {self._wait_s} s"
+        _logger.warning("%s: going on without the database: %s", self._name, why)
         # The thread may be idle by now: it must look when the database is back.
         self._requests.put(_Request(()))
 
-    def _recover(self, keys: Iterable[Key]) -> None:
-        """Asks again until the database answers in time, and closes the breaker."""
-        while True:
-            connection.close()
-            if self._ending.wait(_PROBE_S):
-                return
+    def _recover(self, keys: Iterable[Key], *, is_broken: bool) -> None:
+        """Asks again until the database answers in time, and closes the breaker.
+
+        At once where it has answered, only late: a moment without a processor must not
+        cost the answers of a quarter of a second.
+        """
+        asked = list(keys)
+        while not self._ending.is_set():
+            if is_broken:
+                connection.close()
+                if self._ending.wait(_PROBE_S):
+                    return
             started = time.monotonic()
             try:
-                self._read(list(keys))
+                self._read(asked)
             except Exception as error:
                 _logger.debug("%s: still away: %s", self._name, error)
+                is_broken = True
                 continue
             if time.monotonic() - started < self._wait_s:
                 self._is_away = False
                 _logger.warning("%s: the database is back", self._name)
                 return
+            self._ending.wait(_PROBE_S)
 
 
 class _Request(Generic[Key, Found]):
