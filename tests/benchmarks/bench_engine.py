@@ -15,9 +15,10 @@ import os
 import random
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,10 @@ def cost(call: Callable[[], object]) -> float:
     return (time.process_time() - start) * 1000
 
 
-def in_batches(run: Callable[[Sequence[Any]], object], items: Sequence[Any], n: int):
+def in_batches(
+    run: Callable[[Sequence[Any]], object], items: Sequence[Any], n: int
+) -> None:
+    """Runs items, `n` at a time."""
     for start in range(0, len(items), n):
         run(items[start : start + n])
 
@@ -76,7 +80,7 @@ def models(folder: Path, plain: Path | None, rounds: int) -> None:
     best: dict[tuple[str, int], float] = {}
     # In turns: what else the machine does meanwhile weighs on all alike.
     for _, (way, run), n in itertools.product(range(rounds), ways.items(), SIZES):
-        took = cost(lambda run=run, n=n: in_batches(run, ids, n)) / TEXTS
+        took = cost(partial(in_batches, run, ids, n)) / TEXTS
         best[way, n] = min(took, best.get((way, n), took))
     print(f"{'model, ms a text; batches of':40}", *(f"{n:>7}" for n in SIZES))
     for way in ways:
@@ -127,15 +131,11 @@ def stages(folder: Path, rounds: int) -> None:
         for text in texts:
             book.matcher.match(normalise(text))
 
+    pool = ThreadPoolExecutor(16)
+
     def at_once() -> None:
-        threads = [
-            threading.Thread(target=lambda t=t: [bundle._run([x]) for x in t])
-            for t in (texts[n::16] for n in range(16))
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        for _said in pool.map(lambda text: bundle._run([text]), texts):
+            pass
 
     ways: dict[str, Callable[[], object]] = {
         "tokenise": lambda: in_batches(bundle._classifier.tokenise, texts, 1),
