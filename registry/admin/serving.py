@@ -264,7 +264,7 @@ def _stage_names() -> dict[str, str]:
 def _latency(p50_ms: float | None, p99_ms: float | None) -> SafeString:
     if p50_ms is None:
         return cells.NOTHING
-    title = _("half of all calls, and 99 % of them, within")
+    title = _("half of all calls, and 99 of 100, within")
     shown = f"{_number(p50_ms, digits=1)} / {_ms(p99_ms)}"
     return format_html('<span class="tl-moment" title="{}">{}</span>', title, shown)
 
