@@ -1,7 +1,7 @@
 """Requests that are in flight at the same time run through the model as one batch.
 
-There is no thread and no timer. Whoever comes while nothing runs becomes the leader
-and runs at once; whoever comes meanwhile waits. When the leader's own texts are done,
+There is no thread. Whoever comes while nothing runs becomes the leader and runs at
+once; whoever comes meanwhile waits. When the leader's own texts are done,
 the next in line leads, with everything that gathered behind it. So nobody waits while
 the model is idle, and batches grow with load.
 """
@@ -13,6 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from registry.serving import measures
+
+_FEW = 2
+"""Requests of a batch that are no sign of load."""
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
@@ -31,6 +34,7 @@ class Batcher(Generic[Item, Row]):
         *,
         size: Callable[[Item], int],
         most: int,
+        gather_s: float = 0.0,
     ) -> None:
         """Wraps `run`.
 
@@ -40,13 +44,18 @@ class Batcher(Generic[Item, Row]):
             most: Size of all texts of one call, unless a single one is larger. A
                 request with more takes turns with the others, so that a large one
                 holds up nobody for long.
+            gather_s: How long a batch waits for more requests, where the one before
+                held several: those who were just answered ask again, and a text in a
+                large batch costs less than in a small one.
         """
         self._run = run
         self._size = size
         self._most = most
+        self._gather_s = gather_s
         self._lock = threading.Lock()
         self._waiting: deque[_Request[Item, Row]] = deque()
         self._has_leader = False
+        self._n_last = 0
 
     def __call__(self, items: Sequence[Item]) -> list[Row]:
         """The rows of these texts; raises what `run` raised for them alone."""
@@ -83,7 +92,10 @@ class Batcher(Generic[Item, Row]):
                 heir.wake()
 
     def _run_batch(self, own: "_Request[Item, Row]") -> None:
+        if self._n_last > _FEW:
+            time.sleep(self._gather_s)
         batch = self._take()
+        self._n_last = len(batch)
         items = [item for request, part in batch for item in request.items[part]]
         try:
             rows = self._run(items)

@@ -38,6 +38,7 @@ class Lookup(Generic[Key, Found]):
         read: Callable[[Sequence[Key]], Mapping[Key, Found]],
         *,
         wait_s: float,
+        linger_s: float = 0.0,
         max_keys: int = 2000,
     ) -> None:
         """Wraps `read`.
@@ -46,11 +47,14 @@ class Lookup(Generic[Key, Found]):
             name: Of the thread, for people.
             read: What is there of these keys; called in the thread, on its connection.
             wait_s: Longest that a caller waits.
+            linger_s: How long a read waits for other callers, where the one before
+                served several: for callers who do something else meanwhile.
             max_keys: Most keys of one read, a single caller's aside.
         """
         self._name = name
         self._read = read
         self._wait_s = wait_s
+        self._linger_s = linger_s
         self._max_keys = max_keys
         self._lock = threading.Lock()
         self._pid = 0
@@ -117,7 +121,7 @@ class Lookup(Generic[Key, Found]):
                 queue.SimpleQueue()
             )
             self._ending = threading.Event()
-            self._is_away = False
+            self._is_away = self._is_shared = False
             self._thread = threading.Thread(
                 target=self._serve, name=f"tuneloop-{self._name}", daemon=True
             )
@@ -143,11 +147,14 @@ class Lookup(Generic[Key, Found]):
     def _gather(self) -> "list[_Request[Key, Found]]":
         """All who wait, at least one."""
         batch = [self._requests.get()]
+        if self._is_shared and self._linger_s:
+            time.sleep(self._linger_s)
         n = len(batch[0].keys)
         with contextlib.suppress(queue.Empty):
             while n < self._max_keys:
                 batch.append(self._requests.get_nowait())
                 n += len(batch[-1].keys)
+        self._is_shared = len(batch) > 1
         return batch
 
     def _open(self, error: Exception | None = None) -> None:

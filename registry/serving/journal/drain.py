@@ -24,8 +24,9 @@ from registry.serving.journal.entry import Line, decode
 BATCH = 500
 """Records of one transaction."""
 _BATCH_BYTES = 512 * 1024
-LINGER_S = 0.4
-"""How long the first of a batch waits for others: ten cost little more than one."""
+LINGER_S = 1.0
+"""How long the first of a batch waits for others: an answer among 500 costs the
+database a third of what it costs among 50."""
 _ADOPT_EVERY_S = 5.0
 _BACK_OFF_S = (0.1, 0.2, 0.5, 1.0)
 """Waits after the first, second, ... failure to reach the database."""
@@ -240,10 +241,9 @@ class Drain:
             connection.close()
 
     def _drain_own(self) -> None:
-        while True:
-            durable = self._log.durable
-            if self._at >= durable:
-                return
+        # Not what comes meanwhile: it would go in ever smaller batches.
+        durable = self._log.durable
+        while self._at < durable:
             records = self._log.pending(self._at, most=BATCH, most_bytes=_BATCH_BYTES)
             if records:
                 payloads = [record.payload for record in records]
