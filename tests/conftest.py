@@ -81,6 +81,14 @@ def django_db_modify_db_settings() -> None:
         connection.execute("SELECT pg_reload_conf()")
 
 
+@pytest.fixture(autouse=True)
+def _no_language_of_before() -> None:
+    """A page asked for in Chinese leaves its thread in Chinese, for the next test."""
+    from django.utils import translation
+
+    translation.deactivate()
+
+
 @pytest.fixture
 def process_env(transactional_db: Any) -> dict[str, str]:
     """The environment for a real process that shall see this test's database."""

@@ -106,7 +106,7 @@ def test_statements_of_a_request(project: Project, caller: Caller) -> None:
         if "SAVEPOINT" not in q["sql"]
     ]
     # Key with project and version; gold labels; question; log.
-    assert statements == ["SELECT", "SELECT", "INSERT", "INSERT"]
+    assert statements == ["SELECT", "SELECT", "WITH", "INSERT"]
 
 
 def test_without_anything_the_answer_is_empty() -> None:

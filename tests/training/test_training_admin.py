@@ -73,6 +73,7 @@ def other_manager(project: Project) -> Client:
     from labeling import access
 
     person = User.objects.create(username="max")
+    access.sync_groups()
     access.add_member(project, person, role="manager")
     return as_person(person)
 
