@@ -1,9 +1,9 @@
 """Requests that are in flight at the same time run through the model as one batch.
 
 There is no thread. Whoever comes while nothing runs becomes the leader and runs at
-once; whoever comes meanwhile waits. When the leader's own texts are done,
-the next in line leads, with everything that gathered behind it. So nobody waits while
-the model is idle, and batches grow with load.
+once; whoever comes meanwhile waits. When the leader's own texts are done, the next in
+line leads, with everything that gathered behind it, and perhaps with what comes within
+a moment. So nobody waits who finds the model idle, and batches grow with load.
 """
 
 import threading
@@ -66,6 +66,8 @@ class Batcher(Generic[Item, Row]):
             self._waiting.append(request)
             leads = not self._has_leader
             self._has_leader = True
+            if leads:
+                self._n_last = 0  # the load of before is over
         if not leads:
             request.wait()
         # Woken without an end: the leader before has handed over to this thread.

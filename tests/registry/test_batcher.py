@@ -194,3 +194,16 @@ def test_many_threads_get_their_own_answers() -> None:
     assert not wrong
     assert max(map(len, model.batches)) <= 5
     assert sum(map(len, model.batches)) == 8 * sum(1 + i % 7 for i in range(50))
+
+
+def test_who_finds_the_model_idle_waits_for_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("registry.serving.batcher.time.sleep", waits.append)
+    batcher: Texts = Batcher(Model(), size=lambda text: 1, most=4, gather_s=0.5)
+    # Four, and after a moment for more the other four.
+    gather(batcher, [[f"text {n}"] for n in range(8)])
+    assert waits == [0.5]
+    batcher(["alone, after the load"])
+    assert waits == [0.5]
