@@ -1,5 +1,6 @@
 """Waiting for what another thread or process does."""
 
+import os
 import time
 from collections.abc import Callable
 
@@ -12,3 +13,11 @@ def within(seconds: float, is_so: Callable[[], bool]) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def crowd() -> float:
+    """1, or by how much this machine has more to do than it can.
+
+    Times are promised to a machine that does nothing else.
+    """
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))

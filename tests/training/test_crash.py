@@ -16,6 +16,7 @@ import pytest
 
 from labeling.models import Project
 from tests.training.makers import age, make_batch, make_trainable
+from tests.waiting import crowd
 from training import batches
 from training.batches import queueing, sweeping, workspace
 from training.models import TrainingBatch
@@ -113,6 +114,7 @@ def test_a_batch_survives_a_kill_of_its_worker_and_its_job(
     start("rqworker", "training", "default")
     taken_up_s = wait_until(batch, lambda: batch.fence == 2)
     print(f"taken up again after {taken_up_s:.0f} s, from step {killed_at_step}")
+    assert taken_up_s < 60 or crowd() > 1  # as promised to a machine of its own
     wait_until(batch, lambda: batch.state != State.RUNNING)
     assert (batch.state, batch.error) == (State.SUCCEEDED, "")
     assert batch.metrics["fit"]["resumed_from_step"] > 0
@@ -146,6 +148,7 @@ def test_ten_kills_change_nothing(base: str, start: Start) -> None:
     wait_until(undisturbed, lambda: undisturbed.version)
     batch = longer_batch(project, base, like=undisturbed)
     worker = start("rqworker", "training")  # beside the first: either may have it
+    spent_s = []
     for kill in range(KILLS):
         wait_until(batch, lambda: len(trainers(batch)) == 1)
         if kill % 2:
@@ -155,6 +158,7 @@ def test_ten_kills_change_nothing(base: str, start: Start) -> None:
             time.sleep(chance.uniform(0.5, 2.0))
         if batch.version:
             break
+        spent_s.append(batch.resources.get("wall_s", 0.0))
         for trainer in trainers(batch):
             job = trainer.parent()
             with_worker = kill in KILLS_OF_ALL and job is not None
@@ -181,7 +185,10 @@ def test_ten_kills_change_nothing(base: str, start: Start) -> None:
     assert first.accuracy > 0.8
     assert list(project.versions.values_list("number", flat=True)) in ([1, 2], [2, 1])
     assert not workspace.folder(batch.pk).exists()
-    assert batch.resources["wall_s"] > 0
+    # An attempt counts on from where the one before was killed.
+    spent_s.append(batch.resources["wall_s"])
+    assert spent_s == sorted(spent_s)
+    assert spent_s[-1] > spent_s[-2] > 0
     assert worker.poll() is None or worker.returncode == -signal.SIGKILL
 
 

@@ -1,7 +1,6 @@
 """`manage.py up`: serves, restarts what dies, and leaves nothing behind."""
 
 import http.cookiejar
-import os
 import re
 import signal
 import socket
@@ -21,6 +20,7 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from tests.homes import ROOT, newcomer, temporary_home
+from tests.waiting import crowd
 from tuneloop.embedded.locks import is_locked
 from tuneloop.embedded.paths import run_file
 
@@ -113,14 +113,6 @@ class StayHere(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *args: object) -> None:
         return None
-
-
-def crowd() -> float:
-    """1, or by how much this machine has more to do than it can.
-
-    Times are promised to a machine that does nothing else.
-    """
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def eventually(holds: Callable[[], bool], *, within_s: float) -> bool:

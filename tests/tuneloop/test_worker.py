@@ -1,5 +1,6 @@
 """The RQ worker: short intervals, JSON, and no job process without its worker."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from rq.serializers import DefaultSerializer, JSONSerializer
 
 from tuneloop.worker import Worker
 
+SLEEP = ["sleep", "300"]
+
 
 @pytest.fixture
 def queue() -> Iterator[Queue]:
@@ -28,11 +31,17 @@ def start_worker(manage: list[str], env: dict[str, str]) -> "subprocess.Popen[by
     return subprocess.Popen([*manage, "rqworker", "default", "-v", "0"], env=env)
 
 
-def wait_for_child(pid: int) -> psutil.Process:
+def wait_for_job(worker_pid: int) -> tuple[psutil.Process, psutil.Process]:
+    """The job's process and the program that it waits for.
+
+    Found by the program: a worker has other, short-lived children as it starts.
+    """
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        if children := psutil.Process(pid).children():
-            return children[0]
+        for process in psutil.Process(worker_pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.cmdline() == SLEEP and (horse := process.parent()):
+                    return horse, process
         time.sleep(0.05)
     raise AssertionError("the worker started no job")
 
@@ -74,14 +83,15 @@ def test_rqworker_runs_json_and_refuses_pickle(
 def test_a_killed_worker_takes_its_job_process_along(
     manage: list[str], process_env: dict[str, str], queue: Queue
 ) -> None:
-    queue.enqueue("time.sleep", 300)
+    queue.enqueue("subprocess.call", SLEEP)
     worker = start_worker(manage, process_env)
     try:
-        horse = wait_for_child(worker.pid)
+        horse, program = wait_for_job(worker.pid)
         worker.kill()
         worker.wait()
         _gone, alive = psutil.wait_procs([horse], timeout=60)
         assert not alive
+        program.kill()
     finally:
         worker.kill()
 
@@ -89,11 +99,10 @@ def test_a_killed_worker_takes_its_job_process_along(
 def test_a_stop_does_not_wait_for_hours(
     manage: list[str], process_env: dict[str, str], queue: Queue
 ) -> None:
-    queue.enqueue("subprocess.call", ["sleep", "300"])
+    queue.enqueue("subprocess.call", SLEEP)
     worker = start_worker(manage, process_env)
     try:
-        horse = wait_for_child(worker.pid)
-        (program,) = [wait_for_child(horse.pid)]
+        horse, program = wait_for_job(worker.pid)
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(timeout=60) == 0
         _gone, alive = psutil.wait_procs([horse, program], timeout=60)
