@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -45,11 +45,9 @@ def improve(target: Target, answers: Sequence[Answer]) -> list[Answer]:
     and a statement to write down what came of them.
     """
     project, server = target.project, llm.configured()
-    if server is None or not project.llm_fallback:
+    if server is None or not is_needed(target, answers):
         return list(answers)
     texts = list(dict.fromkeys(a.text for a in answers if _is_unsure(project, a)))
-    if not texts:
-        return list(answers)
     try:
         codes = _ask(project, server, texts)
         if not codes:
@@ -66,6 +64,16 @@ def improve(target: Target, answers: Sequence[Answer]) -> list[Answer]:
     except Exception:
         _logger.exception("the language model's part failed")
     return list(answers)
+
+
+def is_needed(target: Target, answers: Iterable[Answer]) -> bool:
+    """Whether `improve` has a text to ask about; it may take seconds then."""
+    project = target.project
+    return (
+        project.llm_fallback
+        and llm.configured() is not None
+        and any(_is_unsure(project, answer) for answer in answers)
+    )
 
 
 def _is_unsure(project: Project, answer: Answer) -> bool:

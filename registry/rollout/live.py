@@ -4,10 +4,10 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import blake2b
-from typing import Protocol
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from django.db import connection
@@ -26,6 +26,8 @@ _AGAIN_S = 30.0
 """Before a canary that could not be loaded is tried again."""
 
 _logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 
 class Answered(Protocol):
@@ -67,30 +69,38 @@ def choose(target: Target, request_id: UUID) -> Target:
     return replace(target, version_id=spec.version_id, number=spec.number)
 
 
-def classify(
-    target: Target, texts: Sequence[str], *, request_id: UUID, top_k: int
-) -> list[Answer]:
-    """`engine.classify` by whoever is chosen; no user is worse off for a canary.
+def then(
+    target: Target,
+    texts: Sequence[str],
+    begin: Callable[[list[Answer]], Callable[[], Result]],
+    *,
+    request_id: UUID,
+    top_k: int,
+) -> Result:
+    """`engine.then` by whoever is chosen; no user is worse off for a canary.
 
     What a canary fails at is answered by the active version, and counted.
 
     Args:
         target: The project, its active version and its rollout.
-        texts: See `engine.classify`; all are answered by the same version.
+        texts: See `engine.then`; all are answered by the same version.
+        begin: See `engine.then`.
         request_id: Of the first of them.
-        top_k: See `engine.classify`.
+        top_k: See `engine.then`.
     """
     chosen = choose(target, request_id)
+    if chosen is target:
+        return engine.then(target, texts, begin, top_k=top_k)
     answers = engine.classify(chosen, texts, top_k=top_k)
-    if chosen is target or not any(answer.degraded for answer in answers):
-        return answers
+    if not any(answer.degraded for answer in answers):
+        return begin(answers)()
     assert target.rollout is not None
     n = sum(answer.degraded for answer in answers)
     if is_web():
         shadow.note_failed(target.rollout.id, n)
     else:
         _shadow.write([], failed=Counter({target.rollout.id: n}))
-    return engine.classify(target, texts, top_k=top_k)
+    return engine.then(target, texts, begin, top_k=top_k)
 
 
 def observe(target: Target, answered: Sequence[Answered], *, latency_ms: float) -> None:

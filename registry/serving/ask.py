@@ -1,9 +1,9 @@
 """A client's question from its text to its logged answer: what the API calls."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from django.utils import timezone
@@ -27,6 +27,16 @@ class Answered:
     def as_json(self) -> dict[str, Any]:
         """The REST answer."""
         return self.answer.as_json(self.request_id)
+
+
+class _Round(NamedTuple):
+    """What rules and model say to a request."""
+
+    said: list[Answer]
+    ms: float
+    """Since the request came."""
+    is_written: bool
+    """Whether that is the answer, and in the log; else a language model is asked."""
 
 
 def ask(
@@ -73,22 +83,35 @@ def _answer(
     client: ApiKey | None,
 ) -> list[Answered]:
     at, started = timezone.now(), time.perf_counter()
-    said = live.classify(target, texts, request_id=ids[0], top_k=top_k)
-    said_ms = (time.perf_counter() - started) * 1000
-    answers = fallback.improve(target, said)
-    latency_ms = (time.perf_counter() - started) * 1000
-    answered = [Answered(*pair) for pair in zip(ids, answers, strict=True)]
-    journal.record(
-        target.project,
-        [Entry(one.request_id, one.answer, latency_ms) for one in answered],
-        client=client,
-        at=at,
-    )
+
+    def elapsed_ms() -> float:
+        return (time.perf_counter() - started) * 1000
+
+    def write(answers: Sequence[Answer]) -> Callable[[], None]:
+        latency_ms = elapsed_ms()
+        entries = [Entry(*pair, latency_ms) for pair in zip(ids, answers, strict=True)]
+        return journal.begin(target.project, entries, client=client, at=at)
+
+    def begin(said: list[Answer]) -> Callable[[], _Round]:
+        one = _Round(said, elapsed_ms(), not fallback.is_needed(target, said))
+        written = write(said) if one.is_written else lambda: None
+
+        def end() -> _Round:
+            written()
+            return one
+
+        return end
+
+    first = live.then(target, texts, begin, request_id=ids[0], top_k=top_k)
+    answers: Sequence[Answer] = first.said
+    if not first.is_written:
+        answers = fallback.improve(target, first.said)
+        write(answers)()
     _count(target, answers)
     # Versions are compared by what they say themselves.
-    own = [Answered(*pair) for pair in zip(ids, said, strict=True)]
-    live.observe(target, own, latency_ms=said_ms / len(texts))
-    return answered
+    own = [Answered(*pair) for pair in zip(ids, first.said, strict=True)]
+    live.observe(target, own, latency_ms=first.ms / len(texts))
+    return [Answered(*pair) for pair in zip(ids, answers, strict=True)]
 
 
 def _count(target: Target, answers: Sequence[Answer]) -> None:

@@ -1,8 +1,8 @@
 """A version loaded into memory: immutable, checked and warm."""
 
 import weakref
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,13 @@ _GATHER_S = 0.006
 two cores, and no slower ones."""
 
 _WARM_UP = ("?", "One longer text, so that the first question need not wait. " * 4)
+
+
+Result = TypeVar("Result")
+
+
+class ModelFailed(Exception):
+    """The model has no answer to a question; the cause says why."""
 
 
 class Said(NamedTuple):
@@ -70,12 +77,15 @@ class Bundle:
         self.reading = Reading.of(version, multi=self.multi)
         """What logits say; its `codes` are what this version answers."""
         self._model = _Model(self._classifier, self.reading)
-        self._batched: Batcher[list[int], npt.NDArray[np.float64]] = Batcher(
-            self._model, size=len, most=_BATCH_TOKENS, gather_s=_GATHER_S
+        self._batched: Batcher[str, Said] = Batcher(
+            self._model,
+            size=self._classifier.tokens_of,
+            most=_BATCH_TOKENS,
+            gather_s=_GATHER_S,
         )
         self._recent: Recent[Said] = Recent(settings.ANSWER_CACHE)
         self._columns: tuple[Rulebook, Columns] | None = None
-        self._run(_WARM_UP)
+        self._batched(_WARM_UP)
         size = int(version.manifest[needed[0]]["bytes"])
         self.bytes = max(size, memory.resident() - before)
         """Memory it takes: what the process grew by, at least the model's file."""
@@ -83,26 +93,43 @@ class Bundle:
         weakref.finalize(self, memory.give_back).atexit = False
 
     def ask(self, texts: Sequence[str]) -> list[Said]:
-        """What the model says of each text.
+        """What the model says of each text; see `then`."""
+        return self.then(texts, lambda said: lambda: said)
+
+    def then(
+        self,
+        texts: Sequence[str],
+        begin: Callable[[list[Said]], Callable[[], Result]],
+    ) -> Result:
+        """What follows what the model says of each text.
 
         Texts that were asked lately are not run again; the others run together with
         those of requests in flight at the same time.
 
+        Args:
+            texts: At least one.
+            begin: The first half of what follows, see `Batcher.then`.
+
         Raises:
-            Exception: Whatever the model fails with at these texts.
+            ModelFailed: At these texts.
+            Exception: What follows failed.
         """
         keys = [text.strip() for text in texts]
         said = [self._recent.get(key) for key in keys]
         new = [i for i, known in enumerate(said) if known is None]
         if len(new) < len(keys):
             measures.count("cache", len(keys) - len(new), result="hit")
-        if new:
-            measures.count("cache", len(new), result="miss")
-            found = self._run([keys[i] for i in new])
+        if not new:
+            return begin([one for one in said if one is not None])()
+        measures.count("cache", len(new), result="miss")
+
+        def go_on(found: list[Said]) -> Callable[[], Result]:
             for i, one in zip(new, found, strict=True):
                 said[i] = one
                 self._recent.put(keys[i], one)
-        return [one for one in said if one is not None]
+            return begin([one for one in said if one is not None])
+
+        return self._batched.then([keys[i] for i in new], go_on)
 
     def columns(self, book: Rulebook) -> Columns:
         """What this version answers under a rulebook's codes; kept until another."""
@@ -114,13 +141,6 @@ class Bundle:
     def waiting(self) -> int:
         """How many texts wait for the model."""
         return self._batched.waiting()
-
-    def _run(self, texts: Sequence[str]) -> list[Said]:
-        # In the caller's own thread: meanwhile the model works for others.
-        with measures.stage("tokenise"):
-            tokens = self._classifier.tokenise(texts)
-        rows = self._batched(tokens.ids)
-        return [Said(*one) for one in zip(rows, tokens.was_cut, strict=True)]
 
     def _check_samples(self, version: Version) -> None:
         stray = samples.strays(self._classifier, version.samples)
@@ -135,18 +155,25 @@ class Bundle:
 
 
 class _Model:
-    """Token ids to probabilities; called by one thread at a time."""
+    """Texts to what it says of them; called by one thread at a time."""
 
     def __init__(self, classifier: OnnxClassifier, reading: Reading) -> None:
         self._classifier = classifier
         self.reading = reading
 
-    def __call__(self, ids: Sequence[list[int]]) -> list[npt.NDArray[np.float64]]:
-        measures.observe("batch_texts", len(ids))
-        with measures.stage("model"):
-            logits = self._classifier.run(ids)
+    def __call__(self, texts: Sequence[str]) -> list[Said]:
+        measures.observe("batch_texts", len(texts))
+        try:
+            with measures.stage("tokenise"):
+                tokens = self._classifier.tokenise(texts)
+            with measures.stage("model"):
+                logits = self._classifier.run(tokens.ids)
+        except Exception as error:  # ONNX Runtime raises anything
+            raise ModelFailed(str(error) or type(error).__name__) from error
         p = self.reading.probabilities(logits)  # (N, C)
         if not np.isfinite(p).all():
-            raise ArithmeticError("the model's answer is not a number")
+            raise ModelFailed("the model's answer is not a number")
         # Copies: who keeps one row must not keep those of the whole batch.
-        return [row.copy() for row in p]
+        return [
+            Said(row.copy(), cut) for row, cut in zip(p, tokens.was_cut, strict=True)
+        ]

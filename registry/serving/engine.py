@@ -1,16 +1,16 @@
 """Answers questions: gold label, then rules and model, else the fallback intent."""
 
 import logging
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from labeling.models import Project
 from labeling.normalise import normalise, text_hash
 from registry.models import Version
 from registry.onnx.reading import Columns
 from registry.serving import gold, measures
-from registry.serving.bundle import Bundle, Said
+from registry.serving.bundle import Bundle, ModelFailed, Said
 from registry.serving.fusion import (
     Candidate,
     Decision,
@@ -26,6 +26,8 @@ from registry.serving.runtime import Unavailable, runtime
 from registry.serving.tracing import MODEL_SHOWN, disagree, scores, trace
 
 _logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,21 @@ def target_of(project: Project) -> Target:
 def classify(
     target: Target, texts: Sequence[str], *, top_k: int = 3, use_gold: bool = True
 ) -> list[Answer]:
-    """One answer a text, in their order.
+    """One answer a text, in their order; see `then`."""
+    return then(
+        target, texts, lambda said: lambda: said, top_k=top_k, use_gold=use_gold
+    )
+
+
+def then(
+    target: Target,
+    texts: Sequence[str],
+    begin: Callable[[list[Answer]], Callable[[], Result]],
+    *,
+    top_k: int,
+    use_gold: bool = True,
+) -> Result:
+    """What follows one answer a text, in their order.
 
     A version that can't be loaded or fails at a question never fails the call: rules
     alone answer, and the answers say `degraded`.
@@ -109,6 +125,9 @@ def classify(
     Args:
         target: The project and the version to answer with.
         texts: Texts without a `labeling.intake.text_problem`.
+        begin: The first half of what follows; called in the thread that ran the model,
+            for all requests of a batch before anybody's second half: see
+            `registry.serving.batcher.Batcher.then`.
         top_k: Most intents that a single-intent answer lists, at least 1.
         use_gold: Whether a text that has a gold label is answered by it.
 
@@ -122,46 +141,45 @@ def classify(
     # In a web process the model runs while the database is asked. What turns out to be
     # labelled has run in vain then, but once: the bundle remembers it.
     known: Container[str] = () if is_web() else look()
-    found, bundle = _ask(
-        target,
-        [t for t, hash_ in zip(texts, hashes, strict=True) if hash_ not in known],
-    )
-    rest = iter(found)
-    said = [None if hash_ in known else next(rest) for hash_ in hashes]
-    labelled = look()
-    columns = bundle.columns(book) if bundle is not None else None
-    call = _Call(target, book, columns, top_k)
-    with measures.stage("fuse"):
-        return [
-            call.by_gold(text, labelled[hash_])
-            if hash_ in labelled
-            else call.by_sides(text, one)
-            for text, hash_, one in zip(texts, hashes, said, strict=True)
-        ]
+    asked = [t for t, hash_ in zip(texts, hashes, strict=True) if hash_ not in known]
+
+    def fuse(found: Sequence[Said | None], columns: Columns | None) -> list[Answer]:
+        rest = iter(found)
+        said = [None if hash_ in known else next(rest) for hash_ in hashes]
+        labelled = look()
+        call = _Call(target, book, columns, top_k)
+        with measures.stage("fuse"):
+            return [
+                call.by_gold(text, labelled[hash_])
+                if hash_ in labelled
+                else call.by_sides(text, one)
+                for text, hash_, one in zip(texts, hashes, said, strict=True)
+            ]
+
+    bundle = _bundle(target) if asked else None
+    if bundle is not None:
+        columns = bundle.columns(book)
+        try:
+            return bundle.then(asked, lambda found: begin(fuse(found, columns)))
+        # A question that the model fails at is answered by rules, never by a 500.
+        except ModelFailed as error:
+            _logger.exception("version %s fails at a question", target.version_id)
+            runtime.note_failure(bundle, error)
+    return begin(fuse([None] * len(asked), None))()
 
 
-def _ask(
-    target: Target, texts: list[str]
-) -> tuple[Sequence[Said | None], Bundle | None]:
-    """What the model says of each text; None where it can't."""
-    nothing: list[Said | None] = [None] * len(texts)
+def _bundle(target: Target) -> Bundle | None:
+    """The version; None without one, or where it can't be loaded."""
     version_id = target.version_id
-    if version_id is None or not texts:
-        return nothing, None
+    if version_id is None:
+        return None
     # A web process tries again in the listener, not while somebody waits.
     if is_web() and not runtime.holds(version_id) and version_id in runtime.failed():
-        return nothing, None
+        return None
     try:
-        bundle = runtime.bundle(version_id)
+        return runtime.bundle(version_id)
     except Unavailable:
-        return nothing, None
-    try:
-        return bundle.ask(texts), bundle
-    # A question that the model fails at is answered by rules, never by a 500.
-    except Exception as error:
-        _logger.exception("version %s fails at a question", target.version_id)
-        runtime.note_failure(bundle, error)
-        return nothing, None
+        return None
 
 
 @dataclass(frozen=True, slots=True)

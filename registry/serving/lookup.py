@@ -92,7 +92,9 @@ class Lookup(Generic[Key, Found]):
         self._requests.put(request)
 
         def wait() -> dict[Key, Found]:
-            if not request.done.acquire(timeout=self._wait_s):
+            # A batch's requests are waited for one by one: once is enough.
+            wait_s = 0 if self._is_away else self._wait_s
+            if not request.done.acquire(timeout=wait_s):
                 self._open()
                 raise Away(self._name)
             if request.found is None:

@@ -204,6 +204,7 @@ def main() -> None:
     parser.add_argument("--shadow", action="store_true")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the bare loops', too
     with served(options.artifact, versions=2 if options.shadow else 1) as bed:
         bench(bed, options.artifact, options)
 

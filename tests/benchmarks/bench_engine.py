@@ -134,7 +134,7 @@ def stages(folder: Path, rounds: int) -> None:
     pool = ThreadPoolExecutor(16)
 
     def at_once() -> None:
-        for _said in pool.map(lambda text: bundle._run([text]), texts):
+        for _said in pool.map(lambda text: bundle._batched([text]), texts):
             pass
 
     ways: dict[str, Callable[[], object]] = {

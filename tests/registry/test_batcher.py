@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from registry.serving.batcher import Batcher
+from registry.serving.batcher import Batcher, Interrupted
 
 WAIT_S = 10
 
@@ -196,14 +196,124 @@ def test_many_threads_get_their_own_answers() -> None:
     assert sum(map(len, model.batches)) == 8 * sum(1 + i % 7 for i in range(50))
 
 
-def test_who_finds_the_model_idle_waits_for_nobody(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    waits: list[float] = []
-    monkeypatch.setattr("registry.serving.batcher.time.sleep", waits.append)
-    batcher: Texts = Batcher(Model(), size=lambda text: 1, most=4, gather_s=0.5)
-    # Four, and after a moment for more the other four.
-    gather(batcher, [[f"text {n}"] for n in range(8)])
-    assert waits == [0.5]
-    batcher(["alone, after the load"])
-    assert waits == [0.5]
+def after_load(*, gather_s: float) -> tuple[Texts, Model]:
+    """A batcher that has just run a batch of four requests."""
+    model = Model()
+    batcher: Texts = Batcher(model, size=lambda text: 1, most=4, gather_s=gather_s)
+    gather(batcher, [[f"text {n}"] for n in range(4)])
+    return batcher, model
+
+
+def test_under_load_a_batch_waits_for_as_many_as_the_one_before() -> None:
+    batcher, model = after_load(gather_s=60)
+    threads = []
+    for n, text in enumerate("abcd"):
+        threads.append(start(lambda t=text: batcher([t])))
+        while n < 3 and len(batcher._waiting) <= n:
+            threading.Event().wait(0.001)
+    for thread in threads:
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
+    assert model.batches[-1] == ["a", "b", "c", "d"]
+
+
+def test_under_load_a_batch_waits_no_longer_than_it_may() -> None:
+    batcher, model = after_load(gather_s=0.05)
+    assert batcher(["alone"]) == ["alonealone"]
+    assert model.batches[-1] == ["alone"]
+    assert batcher(["again"]) == ["againagain"]  # a batch of one was no load
+
+
+def test_who_finds_the_model_idle_waits_for_nobody() -> None:
+    batcher, model = after_load(gather_s=60)
+    batcher._ended_at -= 61
+    thread = start(lambda: batcher(["alone, after the load"]))
+    thread.join(WAIT_S)
+    assert not thread.is_alive()
+    assert model.batches[-1] == ["alone, after the load"]
+
+
+class Follow:
+    """What follows a model's rows; remembers what was done, and by which thread."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, str]] = []
+        self.threads: set[int] = set()
+
+    def begin(self, rows: list[str]) -> Callable[[], str]:
+        (row,) = rows
+        self._do("begin", row)
+        return lambda: self._do("end", row)
+
+    def _do(self, what: str, row: str) -> str:
+        self.done.append((what, row))
+        self.threads.add(threading.get_ident())
+        if row == what * 2:
+            raise KeyError(what)
+        if row == f"stop {what}" * 2:
+            raise SystemExit
+        return f"{row}!"
+
+
+class Following(Batcher[str, str]):
+    """A batcher whose requests all go on in the same way."""
+
+    def __init__(self, follow: Follow) -> None:
+        super().__init__(Model(), size=lambda text: 1, most=32)
+        self.follow = follow
+
+    def __call__(self, items: Sequence[str]) -> list[str]:
+        try:
+            return [self.then(items, self.follow.begin)]
+        except KeyError as error:
+            return [repr(error)]
+
+
+def test_a_batch_goes_on_together_one_half_after_the_other() -> None:
+    follow = Follow()
+    results = gather(Following(follow), [["a"], ["b"], ["c"]])
+    assert results == [["aa!"], ["bb!"], ["cc!"]]
+    rows = ["aa", "bb", "cc"]
+    assert follow.done[2:] == [
+        *(("begin", row) for row in rows),
+        *(("end", row) for row in rows),
+    ]
+    assert len(follow.threads) == 2  # "first" and who led the batch
+
+
+def test_what_follows_fails_for_its_own_request_only() -> None:
+    follow = Follow()
+    results = gather(Following(follow), [["a"], ["begin"], ["end"], ["b"]])
+    assert results == [["aa!"], ["KeyError('begin')"], ["KeyError('end')"], ["bb!"]]
+    assert ("end", "beginbegin") not in follow.done
+
+
+@pytest.mark.parametrize("half", ["begin", "end"])
+def test_who_is_told_to_end_halfway_leaves_nobody_waiting(half: str) -> None:
+    follow = Follow()
+    batcher = Following(follow)
+    got: list[object] = []
+
+    def ask(text: str) -> None:
+        try:
+            got.append(batcher.then([text], follow.begin))
+        except BaseException as error:
+            got.append(type(error))
+
+    model = batcher._run
+    assert isinstance(model, Model)
+    model.gate.clear()
+    threads = [start(lambda: ask("first"))]
+    assert model.running.acquire(timeout=WAIT_S)
+    for n, text in enumerate((f"stop {half}", "a", "b")):
+        threads.append(start(lambda t=text: ask(t)))
+        while len(batcher._waiting) <= n:
+            threading.Event().wait(0.001)
+    model.gate.set()
+    for thread in threads:
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
+    assert sorted(map(str, got)) == sorted(
+        map(str, ["firstfirst!", SystemExit, Interrupted, Interrupted])
+    )
+    assert batcher(["after"]) == ["afterafter!"]

@@ -16,7 +16,7 @@ from registry.models import Version
 from registry.onnx import samples
 from registry.onnx.session import OnnxClassifier
 from registry.serving import engine, measures, memory
-from registry.serving.bundle import Bundle
+from registry.serving.bundle import Bundle, ModelFailed
 from registry.serving.runtime import Runtime, Unavailable
 from tests.makers import make_project
 from tests.registry.makers import make_version, write_classifier
@@ -168,8 +168,8 @@ class TestRecentAnswers:
             raise ArithmeticError
 
         with monkeypatch.context() as patch:
-            patch.setattr(bundle._batched, "_run", fail)
-            with pytest.raises(ArithmeticError):
+            patch.setattr(bundle._classifier, "run", fail)
+            with pytest.raises(ModelFailed):
                 bundle.ask(["hello"])
         assert len(bundle.ask(["hello"])) == 1
 

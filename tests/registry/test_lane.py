@@ -215,7 +215,7 @@ def test_a_bug_is_said_by_django_and_nothing_is_asked_twice(
         asked.append(args)
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(engine, "classify", broken)
+    monkeypatch.setattr(engine, "then", broken)
     failed = site.post({"text": "pay"}, HTTP_X_REQUEST_ID="order-8")
     assert (failed.status, failed.json["code"]) == (500, "server_error")
     assert failed.headers["X-Request-Id"] == "order-8"

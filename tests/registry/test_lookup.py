@@ -218,12 +218,12 @@ def test_the_model_runs_while_the_database_is_asked(
     version = make_version(project, ["pay", "ship"], active=True)
     make_labelled(project, project.intents.get(code="ship"), "pay me")
     bundle = runtime.bundle(version.pk)
-    ran, real = threading.Event(), bundle.ask
+    ran, real = threading.Event(), bundle.then
     waited: list[bool] = []
 
-    def ask(texts: Sequence[str]) -> Any:
+    def then(texts: Sequence[str], begin: Any) -> Any:
         ran.set()
-        return real(texts)
+        return real(texts, begin)
 
     read = gold._lookup._read
 
@@ -231,7 +231,7 @@ def test_the_model_runs_while_the_database_is_asked(
         waited.append(ran.wait(5))
         return read(keys)
 
-    monkeypatch.setattr(bundle, "ask", ask)
+    monkeypatch.setattr(bundle, "then", then)
     monkeypatch.setattr(gold._lookup, "_read", slow)
     monkeypatch.setattr(gold._lookup, "_wait_s", 10.0)
     texts = ["pay me", "pay them", "Pay  ME!"]

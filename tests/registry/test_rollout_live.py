@@ -120,7 +120,13 @@ def test_a_canary_answers_its_share_and_each_request_always_alike(
     assert share == pytest.approx(0.25, abs=0.04)
     assert chosen == {one: live.choose(target, one).number for one in ids}
     taken = next(one for one, number in chosen.items() if number == 2)
-    (answer,) = live.classify(target, ["pay fast fast"], request_id=taken, top_k=1)
+    (answer,) = live.then(
+        target,
+        ["pay fast fast"],
+        lambda answers: lambda: answers,
+        request_id=taken,
+        top_k=1,
+    )
     assert (answer.version, answer.intents[0]["code"]) == ("2", "ship")
 
 
@@ -149,7 +155,7 @@ def test_what_a_canary_fails_at_the_active_version_answers(
     def fail(_texts: Any) -> Any:
         raise ArithmeticError
 
-    monkeypatch.setattr(bundle, "ask", fail)
+    monkeypatch.setattr(bundle._classifier, "run", fail)
     (one,) = post(project, "pay")
     assert (one["version"], one["degraded"]) == ("1", False)
     rollout.refresh_from_db()

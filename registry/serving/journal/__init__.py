@@ -9,7 +9,8 @@ other process the same functions write to the database in the caller's transacti
 import multiprocessing.util
 import os
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -33,6 +34,7 @@ __all__ = [
     "RequestIdTaken",
     "adopt",
     "answer_of",
+    "begin",
     "close",
     "depth",
     "flush",
@@ -60,6 +62,23 @@ def record(
 ) -> None:
     """Logs answers and counts their questions, all or none; durable when it returns.
 
+    See `begin`.
+    """
+    begin(project, entries, client=client, at=at)()
+
+
+def begin(
+    project: Project,
+    entries: Sequence[Entry],
+    *,
+    client: ApiKey | None,
+    at: datetime,
+) -> Callable[[], None]:
+    """Logs answers and counts their questions, all or none.
+
+    They are durable when what is returned has been called, which waits for that: who
+    begins several before he waits for the first has them written together.
+
     Args:
         project: Whose questions they are.
         entries: One a text.
@@ -68,19 +87,26 @@ def record(
 
     Raises:
         RequestIdTaken: A request id is that of an earlier answer; nothing was written.
-        JournalFull: There is no room left on local disk; nothing was written.
+        JournalFull: There is no room left on local disk; nothing was written. What is
+            returned may raise it, too.
 
     Cost: in a web process one write of the disk, shared by all who wait at the same
     time; elsewhere two statements.
     """
     lines = [line(project, entry, client=client, at=at) for entry in entries]
-    if is_web():
-        with measures.stage("journal"):
-            start().record(lines)
-    else:
+    if not is_web():
         store.insert(lines)
-    for entry in entries:
-        hits.count(entry.answer.rule_ids)
+    began = time.perf_counter()
+    commit = start().begin(lines) if is_web() else lambda: None
+
+    def end() -> None:
+        commit()
+        if is_web():
+            measures.took("journal", time.perf_counter() - began)
+        for entry in entries:
+            hits.count(entry.answer.rule_ids)
+
+    return end
 
 
 def recall(project: Project, request_id: UUID) -> Line | None:

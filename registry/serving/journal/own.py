@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,13 +55,21 @@ class Journal:
         self._drain.start()
 
     def record(self, lines: Sequence[Line]) -> None:
-        """Writes the answers of one request down; durable when it returns.
+        """Writes the answers of one request down; durable when it returns."""
+        self.begin(lines)()
+
+    def begin(self, lines: Sequence[Line]) -> Callable[[], None]:
+        """Writes the answers of one request down.
+
+        Returns:
+            What waits until they are durable.
 
         Raises:
             RequestIdTaken: This process has answered one's request id before.
-            JournalFull: There is no room; nothing was written.
+            JournalFull: There is no room; nothing was written. What is returned may
+                raise it, too.
 
-        Cost: one write of the disk, shared by all who wait at the same time.
+        Cost: one write of the disk, shared by all that were begun before it.
         """
         payload = encode(lines)
         ids = [line.request_id for line in lines]
@@ -74,15 +82,19 @@ class Journal:
                 raise JournalFull(str(error)) from error
             for id_ in ids:
                 self._pending[id_] = ticket
-        try:
-            self._wal.commit(ticket)
-        except OSError as error:
-            with self._lock:
-                for id_ in ids:
-                    self._pending.pop(id_, None)
-            raise JournalFull(str(error)) from error
-        self._remember(ids, payload)
-        self._drain.wake()
+
+        def end() -> None:
+            try:
+                self._wal.commit(ticket)
+            except OSError as error:
+                with self._lock:
+                    for id_ in ids:
+                        self._pending.pop(id_, None)
+                raise JournalFull(str(error)) from error
+            self._remember(ids, payload)
+            self._drain.wake()
+
+        return end
 
     def recall(self, request_id: str) -> Line | None:
         """An answer of this process that it still knows, durable when it is given.
