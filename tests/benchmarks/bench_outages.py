@@ -13,6 +13,7 @@ acknowledged answers the log holds exactly once when it is over, and how long th
 import argparse
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -78,15 +79,20 @@ OUTAGES = {
 
 
 def kills(bed: Any, server: Any, times: int) -> None:
-    """kill -9, in turn: a web process, PostgreSQL, both, the keeper of PostgreSQL."""
+    """kill -9, in turn: a web process, PostgreSQL, the worker, PostgreSQL's keeper."""
     from tests.registry import outages
     from tuneloop import embedded
 
     began = time.monotonic()
+    worker = start_worker()
     for n in range(times):
         time.sleep(max(0.0, began + n * _A_KILL_S - time.monotonic()))
-        kind = ("web", "postgres", "web", "keeper")[n % 4]
-        if kind == "web":
+        kind = ("web", "postgres", "web", "keeper", "worker")[n % 5]
+        if kind == "worker":
+            worker.kill()
+            worker.wait()
+            worker = start_worker()
+        elif kind == "web":
             pids = server.pids()
             if len(pids) == 2:  # else the one before has not been replaced yet
                 os.kill(pids[0], signal.SIGKILL)
@@ -96,6 +102,15 @@ def kills(bed: Any, server: Any, times: int) -> None:
             os.kill(outages.keeper(bed.home, "postgres").pid, signal.SIGKILL)
             time.sleep(1)
             embedded.revive()  # as `manage.py up` does
+    worker.kill()
+    worker.wait()
+
+
+def start_worker() -> "subprocess.Popen[bytes]":
+    command = [sys.executable, str(ROOT / "manage.py"), "rqworker", "default"]
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
 
 def run(

@@ -135,6 +135,27 @@ def test_what_is_recorded_reaches_the_log_with_everything(
     assert journal.depth() == (0, 0, 0.0)
 
 
+def test_what_is_begun_together_is_written_at_once(
+    begin: Callable[..., Journal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, journal = make_project(), begin()
+    real = journal._wal._store
+    writes: list[int] = []
+
+    def store(data: bytes, start: int) -> None:
+        writes.append(len(data))
+        real(data, start)
+
+    monkeypatch.setattr(journal._wal, "_store", store)
+    ends = [journal.begin([make_line(project, f"q{n}")]) for n in range(5)]
+    assert not writes
+    for end in ends:
+        end()
+    assert len(writes) == 1
+    assert journal.flush(10)
+    assert ClassificationLog.objects.count() == 5
+
+
 def test_nothing_is_written_before_it_is_durable_or_late(
     begin: Callable[..., Journal], tmp_path: Path, away: Away
 ) -> None:
