@@ -13,8 +13,9 @@ from labeling.ranking.priority import RAISED
 from registry.models import ClassificationLog, Feedback
 from registry.serving import journal
 
-_ON_ITS_WAY_S = 1.0
-"""How long feedback waits for an answer that was given just before."""
+_ON_ITS_WAY_S = journal.LINGER_S + 4.0
+"""How long feedback waits for an answer that is on this machine's disk: another process
+takes up to `journal.LINGER_S` and a transaction to bring it to the log."""
 _LOOK_EVERY_S = 0.05
 
 
@@ -41,8 +42,8 @@ def give(
         UnknownRequest: There is no such answer.
         labeling.taxonomy.UnknownIntent: The code names no intent in use.
 
-    Cost: a few queries; up to a second where the answer is so new that it is on its way
-    from local disk into the log.
+    Cost: a few queries; mostly a second or less, at most five, where the answer is so
+    new that it is on its way from local disk into the log.
     """
     logged = _find(project, request_id)
     if logged is None:
@@ -68,7 +69,7 @@ def _find(project: Project, request_id: UUID) -> ClassificationLog | None:
         if not journal.is_on_disk(request_id):
             # It may have come since, and its file have gone.
             return answers.first()
-        # Another process's answers come by themselves, about as fast.
+        # Another process's answers come by themselves.
         journal.flush(_LOOK_EVERY_S)
         time.sleep(_LOOK_EVERY_S)
     return logged

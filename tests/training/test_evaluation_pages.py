@@ -584,3 +584,6 @@ def many_answers(project: Project, *evaluations: Evaluation) -> None:
                 " AND text LIKE 'many %%') many",
                 {"e": evaluation.pk, "p": project.pk},
             )
+        # Else each row's foreign key may be looked up by a plan of when the table was
+        # empty, one after the other: minutes.
+        cursor.execute("ANALYZE labeling_question, registry_evaluationanswer")

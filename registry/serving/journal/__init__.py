@@ -20,6 +20,7 @@ from django.conf import settings
 from labeling.models import ApiKey, Project
 from registry.serving import hits, measures
 from registry.serving.journal import store, wal
+from registry.serving.journal.drain import LINGER_S
 from registry.serving.journal.drain import adopt as _adopt
 from registry.serving.journal.entry import Entry, Line, answer_of, line
 from registry.serving.journal.own import Depth, Journal, JournalFull
@@ -28,6 +29,7 @@ from registry.serving.lookup import Away, Lookup
 from registry.serving.process import is_web
 
 __all__ = [
+    "LINGER_S",
     "Depth",
     "Entry",
     "JournalFull",
