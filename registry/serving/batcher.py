@@ -150,18 +150,8 @@ class Batcher(Generic[Item, Row]):
     def _run_batch(self, own: "_Request[Item, Row]") -> None:
         batch = self._take()
         self._n_last = len(batch)
-        items = [item for request, part in batch for item in request.items[part]]
         try:
-            try:
-                rows = self._run(items)
-            except Exception as error:
-                self._run_apart(batch, error)
-            else:
-                at = 0
-                for request, part in batch:
-                    n = part.stop - part.start
-                    request.rows.extend(rows[at : at + n])
-                    at += n
+            self._fill(batch)
             whole = [request for request, _part in batch if request.is_whole()]
             for request in whole:
                 request.begin()
@@ -201,6 +191,20 @@ class Batcher(Generic[Item, Row]):
                 if room <= 0:
                     break
         return batch
+
+    def _fill(self, batch: "list[tuple[_Request[Item, Row], slice]]") -> None:
+        """Gives each request its rows."""
+        items = [item for request, part in batch for item in request.items[part]]
+        try:
+            rows = self._run(items)
+        except Exception as error:
+            self._run_apart(batch, error)
+            return
+        at = 0
+        for request, part in batch:
+            n = part.stop - part.start
+            request.rows.extend(rows[at : at + n])
+            at += n
 
     def _run_apart(
         self, batch: "list[tuple[_Request[Item, Row], slice]]", error: Exception
