@@ -69,6 +69,16 @@ def test_outer_white_space_does_not_count(served: Path) -> None:
     np.testing.assert_array_equal(plain, spaced)
 
 
+def test_a_size_is_guessed_without_tokenising(served: Path) -> None:
+    model = OnnxClassifier(served)
+    # Special tokens included; a lone surrogate has a size, too.
+    assert [model.tokens_of(text) for text in ("", "库存", "\ud800")] == [2, 4, 2]
+    for text in ("stock alert", "where is my parcel", "stock " * 12):
+        (ids,) = model.tokenise([text]).ids
+        assert len(ids) / 2 <= model.tokens_of(text) <= len(ids) * 2
+    assert model.tokens_of("stock " * 1000) == model.max_length
+
+
 @pytest.mark.parametrize("text", ["", " ", "\x00", "\ud800 stock", "\u200b", "😀" * 9])
 def test_odd_texts_are_answered(served: Path, text: str) -> None:
     assert np.isfinite(OnnxClassifier(served).logits([text])).all()
