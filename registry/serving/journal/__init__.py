@@ -96,14 +96,16 @@ def begin(
     time; elsewhere two statements.
     """
     lines = [line(project, entry, client=client, at=at) for entry in entries]
-    if not is_web():
-        store.insert(lines)
     began = time.perf_counter()
-    commit = start().begin(lines) if is_web() else lambda: None
+    commit: Callable[[], None] | None = None
+    if is_web():
+        commit = start().begin(lines)
+    else:
+        store.insert(lines)
 
     def end() -> None:
-        commit()
-        if is_web():
+        if commit is not None:
+            commit()
             measures.took("journal", time.perf_counter() - began)
         for entry in entries:
             hits.count(entry.answer.rule_ids)
