@@ -168,9 +168,9 @@ class _Model:
                 tokens = self._classifier.tokenise(texts)
             with measures.stage("model"):
                 logits = self._classifier.run(tokens.ids)
+            p = self.reading.probabilities(logits)  # (N, C)
         except Exception as error:  # ONNX Runtime raises anything
             raise ModelFailed(str(error) or type(error).__name__) from error
-        p = self.reading.probabilities(logits)  # (N, C)
         if not np.isfinite(p).all():
             raise ModelFailed("the model's answer is not a number")
         # Copies: who keeps one row must not keep those of the whole batch.

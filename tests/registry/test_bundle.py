@@ -173,6 +173,28 @@ class TestRecentAnswers:
                 bundle.ask(["hello"])
         assert len(bundle.ask(["hello"])) == 1
 
+    @pytest.mark.parametrize("step", ["tokenise", "run"])
+    def test_whatever_fails_the_model_has_failed(
+        self, version: Version, monkeypatch: pytest.MonkeyPatch, step: str
+    ) -> None:
+        bundle = Bundle(version)
+
+        def fail(_given: Any) -> Any:
+            raise ArithmeticError
+
+        monkeypatch.setattr(bundle._classifier, step, fail)
+        with pytest.raises(ModelFailed):
+            bundle.ask(["hello"])
+
+    def test_logits_that_cannot_be_read_are_a_failure_of_the_model(
+        self, version: Version, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bundle = Bundle(version)
+        logits = np.zeros(3, np.float32)  # a dimension is missing
+        monkeypatch.setattr(bundle._classifier, "run", lambda _ids: logits)
+        with pytest.raises(ModelFailed):
+            bundle.ask(["hello"])
+
 
 class TestMemory:
     def test_nothing_refers_to_a_dropped_bundle(self, version: Version) -> None:
