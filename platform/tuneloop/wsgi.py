@@ -13,6 +13,7 @@ from tuneloop import web
 from tuneloop.connections import Lending
 from tuneloop.embedded.parent import die_with_parent
 from tuneloop.main import make_home
+from tuneloop.unread import ReadToEnd
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tuneloop.settings")
 # Background threads (reloading, logging) are started in web processes only.
@@ -49,7 +50,7 @@ def _settle() -> None:
 _GC_THRESHOLD = (20_000, 20, 20)
 _WITHOUT = {lane.PATH, "/healthz", "/readyz", "/metrics"}
 application = lane.Lane(
-    Lending(_django, bound=web.CONNECTIONS, without=_needs_no_database)
+    ReadToEnd(Lending(_django, bound=web.CONNECTIONS, without=_needs_no_database))
 )
 
 if multiprocessing.parent_process() is not None:

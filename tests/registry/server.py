@@ -68,14 +68,34 @@ class HttpClient:
             self._connection.request(
                 "POST", f"/api/v1/{path}", json.dumps(body), self._headers
             )
-            response = self._connection.getresponse()
-            return response.status, json.loads(response.read())
+            return self.answer()
         except BaseException:
             self._connection.close()  # the next call opens a new one
             raise
 
+    def begin(self, path: str, *, length: int) -> None:
+        """Sends the head of a POST on the connection that is there; `end` the body."""
+        self._connection.auto_open = 0
+        self._connection.putrequest("POST", f"/api/v1/{path}")
+        for name, value in {**self._headers, "Content-Length": str(length)}.items():
+            self._connection.putheader(name, value)
+        self._connection.endheaders()
+
+    def end(self, body: bytes) -> tuple[int, Any]:
+        """Sends what `begin` has announced; status and JSON."""
+        self._connection.send(body)
+        return self.answer()
+
     def get(self, path: str) -> tuple[int, Any]:
         self._connection.request("GET", path)
+        return self.answer()
+
+    def connect(self) -> None:
+        """Opens the connection that `begin` needs."""
+        self._connection.connect()
+
+    def answer(self) -> tuple[int, Any]:
+        """Status and JSON of what was sent."""
         response = self._connection.getresponse()
         return response.status, json.loads(response.read())
 

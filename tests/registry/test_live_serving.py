@@ -192,6 +192,25 @@ def test_a_broken_version_never_takes_the_place_of_a_sound_one(
     assert {answer["version"] for _a, _b, answer, _text in load.answers} == {"1"}
 
 
+@pytest.mark.parametrize("path", ["classify", "questions/1/label", "nothing/here"])
+def test_who_is_refused_keeps_the_connection(
+    server: Server, shop: Shop, path: str
+) -> None:
+    """Many clients send a body after its head; no refusal may cut them off in between.
+
+    Else they would not see the refusal, but a broken connection.
+    """
+    client = server.client("tl_nobody")
+    client.connect()
+    for _ in range(3):
+        client.begin(path, length=2)
+        time.sleep(0.2)
+        assert client.end(b"{}")[0] in (401, 404)
+    # What is too long is not waited for.
+    client.begin(path, length=100_000_000)
+    assert client.answer()[0] in (401, 404)
+
+
 def test_stopping_answers_who_is_there(server: Server, shop: Shop) -> None:
     """SIGTERM: a request that came is answered, and what was answered is logged."""
     body = b'{"text": "pay me, I was there before"}'
