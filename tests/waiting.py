@@ -6,8 +6,11 @@ from collections.abc import Callable
 
 
 def within(seconds: float, is_so: Callable[[], bool]) -> bool:
-    """Whether something becomes true within a time; looks twenty times a second."""
-    deadline = time.monotonic() + seconds
+    """Whether something becomes true within a time; looks twenty times a second.
+
+    The time is that of a machine with nothing else to do; see `crowd`.
+    """
+    deadline = time.monotonic() + seconds * crowd()
     while not is_so():
         if time.monotonic() > deadline:
             return False

@@ -9,8 +9,8 @@ model costs. Starts a PostgreSQL, a web server of two processes and its clients 
 machine: the clients' own time is part of every number. No question is asked twice, so
 nothing is answered from a gold label or from memory. The bare loop is ONNX Runtime on
 one thread a core with batches of 16, tokenising included. `--fastapi` measures the
-usual server beside it (FastAPI, a transformers pipeline, two workers), `--shadow` a
-second version that answers all questions too.
+usual server beside it (FastAPI, a transformers pipeline, two workers), as it comes and
+with one thread a worker, `--shadow` a second version that answers all questions too.
 """
 
 import argparse
@@ -34,6 +34,8 @@ from served import PROCESSES, Served, served  # noqa: E402
 
 BATCH = 16
 ROUNDS = 3
+USUAL = {"FastAPI": (), "FastAPI, one thread a worker": ("1",)}
+"""The usual server as it comes, and as somebody sets it up who has measured it."""
 
 
 def bare(folder: Path, batch: int, seconds: float, seed: int) -> list[float]:
@@ -86,13 +88,14 @@ def over_http(port: int, plan: dict[str, Any]) -> Load:
 
 
 @contextlib.contextmanager
-def fastapi(folder: Path) -> Iterator[int]:
-    """The usual server, ready; its port."""
+def fastapi(folder: Path, *threads: str) -> Iterator[int]:
+    """The usual server, ready, with so many threads a worker; its port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     command = [sys.executable, str(Path(__file__).with_name("fastapi_side.py"))]
-    server = subprocess.Popen([*command, str(folder), str(port), str(PROCESSES)])
+    command += [str(folder), str(port), str(PROCESSES), *threads]
+    server = subprocess.Popen(command)
     try:
         for _ in range(240):
             with (
@@ -156,12 +159,13 @@ def bench(bed: Served, artifact: Path | None, options: argparse.Namespace) -> No
         if options.shadow:
             shadow(bed, server, table, options.seconds)
     if options.fastapi and artifact is not None:
-        with fastapi(artifact) as port:
-            plan = {"secret": "", "path": "/classify", "seconds": options.seconds}
-            for name, clients in asked.items():
-                over_http(port, {**plan, "clients": clients, "seconds": 2.0})
-                load = over_http(port, {**plan, "clients": clients, "seed": 7})
-                table.add(f"FastAPI, {name}", load)
+        plan = {"secret": "", "path": "/classify", "seconds": options.seconds}
+        for server_name, threads in USUAL.items():
+            with fastapi(artifact, *threads) as port:
+                for name, clients in asked.items():
+                    over_http(port, {**plan, "clients": clients, "seconds": 2.0})
+                    load = over_http(port, {**plan, "clients": clients, "seed": 7})
+                    table.add(f"{server_name}, {name}", load)
     all_cores = sum(everywhere) / ROUNDS
     table.print(all_cores)
     alone = Load(ms=one).percentile(0.5)
@@ -170,8 +174,9 @@ def bench(bed: Served, artifact: Path | None, options: argparse.Namespace) -> No
     p50, p99 = (table.percentile("32 clients", at) for at in (0.5, 0.99))
     print(f"32 clients: p99 {p99 / p50:.1f} x p50")
     if options.fastapi and artifact is not None:
-        ratio = table.rate("32 clients") / table.rate("FastAPI, 32 clients")
-        print(f"32 clients: {ratio:.1f} x FastAPI + transformers pipeline")
+        for server_name in USUAL:
+            ratio = table.rate("32 clients") / table.rate(f"{server_name}, 32 clients")
+            print(f"32 clients: {ratio:.1f} x {server_name} + transformers pipeline")
     if options.shadow:
         ratio = table.rate("32 clients, shadow") / table.rate("32 clients, no shadow")
         print(f"shadow at 100 %: {ratio:.2f} of the throughput without")

@@ -1,10 +1,12 @@
 """The usual way to serve a classifier, to measure against: FastAPI around a pipeline.
 
-    python tests/benchmarks/fastapi_side.py FOLDER PORT [WORKERS]
+    python tests/benchmarks/fastapi_side.py FOLDER PORT [WORKERS [THREADS]]
 
 FOLDER is an exported version with its `model.safetensors`. Same weights, PyTorch
-float32, one request at a time in each of the workers, one thread each; no log, no keys,
-no rules. Needs `pip install fastapi uvicorn`.
+float32, as many requests at a time in each of the workers as its threads take; no log,
+no keys, no rules. THREADS is what PyTorch may use in a worker; without it, what it
+chooses itself, as where nobody has thought of it: all cores, for each request. Needs
+`pip install fastapi uvicorn`.
 """
 
 import json
@@ -25,7 +27,8 @@ def pipeline_of(folder: Path) -> Any:
     )
     from transformers.modeling_outputs import SequenceClassifierOutput
 
-    torch.set_num_threads(1)
+    if threads := os.environ.get("THREADS"):
+        torch.set_num_threads(int(threads))
     labels = json.loads((folder / "labels.json").read_text())["labels"]
     encoder = AutoModel.from_pretrained(
         folder, dtype=torch.float32, add_pooling_layer=False
@@ -68,7 +71,9 @@ if __name__ == "__main__":
     import uvicorn
 
     os.environ["FOLDER"] = sys.argv[1]
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ.pop("OMP_NUM_THREADS", None)
+    if len(sys.argv) > 4:
+        os.environ["THREADS"] = os.environ["OMP_NUM_THREADS"] = sys.argv[4]
     sys.path.insert(0, str(Path(__file__).parent))
     uvicorn.run(
         "fastapi_side:application",

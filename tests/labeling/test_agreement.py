@@ -283,8 +283,9 @@ def test_quick_at_a_hundred_thousand_shared_questions() -> None:
     order = np.lexsort((raters, units))
     kinds = tuple(frozenset({k}) for k in range(50))
     made = Ratings(units[order], raters[order], values[order], kinds)
-    start = time.perf_counter()
+    start = time.process_time()
     agreement.alpha(made)
     agreement.alpha_by_category(made)
     agreement.kappas(made)
-    assert time.perf_counter() - start < 6
+    # Of the processor, and many times what it takes.
+    assert time.process_time() - start < 30

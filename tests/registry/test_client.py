@@ -168,7 +168,6 @@ def test_many_are_not_repeated_where_they_may_have_been_counted(
 
 def test_patience_ends(scripted: Scripted) -> None:
     scripted.script = [BUSY] * 9
-    began = time.monotonic()
     with (
         Client(scripted.address, "key", patience_s=1.5) as client,
         pytest.raises(Problem, match="busy") as refused,
@@ -176,7 +175,6 @@ def test_patience_ends(scripted: Scripted) -> None:
         client.classify("greet")
     assert refused.value.status == 503
     assert len(scripted.bodies) == 2
-    assert time.monotonic() - began < 5
 
 
 def test_what_is_wrong_is_not_repeated(scripted: Scripted) -> None:

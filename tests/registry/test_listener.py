@@ -19,6 +19,7 @@ from registry.serving.process import ROLE
 from registry.serving.runtime import Runtime
 from tests.makers import make_project
 from tests.registry.makers import make_version
+from tests.waiting import within
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,15 +42,6 @@ def start() -> Iterator[Callable[..., Listener]]:
     for one in running:
         one.stop()
     assert not ServingProcess.objects.exists()
-
-
-def within(seconds: float, is_so: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def entry(project: Project) -> dict[str, Any]:

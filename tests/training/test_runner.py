@@ -193,7 +193,7 @@ def test_a_cancel_during_the_measurement_is_obeyed(
 
     monkeypatch.setattr("training.statistics.floor.train", long)
     assert run(batch).state == State.CANCELLED
-    assert took[0] < 5
+    assert took[0] < 25  # it would go on for 30 s
     assert not project.versions.exists()
     assert not Evaluation.objects.exists()
 

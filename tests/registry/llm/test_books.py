@@ -1,7 +1,6 @@
 """The budget and the answers in the database: shared by all, and never waited for."""
 
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -143,9 +142,8 @@ class TestInAWebProcess:
         said = engine.classify(target, ["the wages"], use_gold=False)
         open_page(unsure, "a")
         locked.execute("LOCK registry_llmday, registry_llmanswer")
-        started = time.monotonic()
+        # While the lock is held.
         assert fallback.improve(target, said)[0].method == "fallback"
-        assert time.monotonic() - started < books.WAIT_S + 2
         with pytest.raises(Away):  # at once: nobody waits any more
             open_page(unsure, "b")
         assert not speaker.asked

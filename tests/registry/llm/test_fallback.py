@@ -246,7 +246,7 @@ class TestItsLimits:
         took_s = time.monotonic() - started
         woken.set()
         assert (slow.method, quick.method) == ("fallback", "llm")
-        assert took_s < 6
+        assert took_s < 15  # it says nothing for 20 s
         spent = day(unsure)
         # Four threads: one had its answer and began another; nobody began the rest.
         assert (spent.calls, spent.answered, spent.failed) == (1 + 5, 1 + 1, 4)
