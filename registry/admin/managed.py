@@ -12,7 +12,7 @@ from labeling.admin.scoped import Role, signed_in
 from labeling.models import Project
 from registry.models import Version
 
-_MOST_BUTTONS = 8
+_MOST = 500
 
 
 def project(request: HttpRequest, slug: str) -> Project:
@@ -39,9 +39,9 @@ def version(request: HttpRequest, version_id: int) -> Version:
 
 
 def projects(request: HttpRequest) -> list[Project]:
-    """Projects that the person manages, by name, as many as a row of buttons holds."""
+    """Projects that the person manages, by name, as many as a menu holds."""
     mine = access.projects_for(signed_in(request), role=Role.MANAGER)
-    return list(mine.order_by("name")[:_MOST_BUTTONS])
+    return list(mine.order_by("name")[:_MOST])
 
 
 Page = tuple[str, Callable[..., HttpResponse], str]
@@ -64,8 +64,8 @@ def urls(admin: "ModelAdmin[Any]", *pages: Page) -> list[URLPattern]:
     ]
 
 
-class WithButtons:
-    """A list that shows a button for each project that the person manages."""
+class WithMenu:
+    """A list with a menu of the projects that the person manages."""
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

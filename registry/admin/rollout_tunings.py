@@ -8,7 +8,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, reverse
-from django.utils.safestring import SafeString
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import display
@@ -59,7 +60,7 @@ class TuneForm(forms.Form):
 
 
 @admin.register(Tuning)
-class TuningAdmin(managed.WithButtons, ReadOnlyAdmin):
+class TuningAdmin(managed.WithMenu, ReadOnlyAdmin):
     """Every change of thresholds and weights that was made on these pages."""
 
     role_to_view = Role.MANAGER
@@ -76,7 +77,8 @@ class TuningAdmin(managed.WithButtons, ReadOnlyAdmin):
 
     @display(description=gettext_lazy("values"))
     def changes(self, obj: Tuning) -> SafeString:
-        return cells.codes(f"{name}: {a:g} → {b:g}" for name, a, b in _changes(obj))
+        lines = (f"{_label(name)}: {a:g} → {b:g}" for name, a, b in _changes(obj))
+        return format_html_join(mark_safe("<br>"), "{}", ((line,) for line in lines))
 
     @display(description=gettext_lazy("answers changed in the preview"))
     def effect(self, obj: Tuning) -> Any:

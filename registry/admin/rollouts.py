@@ -113,7 +113,7 @@ class GuardForm(forms.Form):
 
 
 @admin.register(Rollout)
-class RolloutAdmin(managed.WithButtons, ReadOnlyAdmin):
+class RolloutAdmin(managed.WithMenu, ReadOnlyAdmin):
     """Versions in shadow and canaries, those of before too."""
 
     role_to_view = Role.MANAGER

@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -19,6 +20,7 @@ from labeling.admin.scoped import ProjectFilter, ReadOnlyAdmin, Role, signed_in
 from registry import artifacts, versions
 from registry.admin import evaluation
 from registry.models import Activation, Evaluation, Version
+from registry.rollout import alarms
 
 _STATE_KIND = {
     Version.State.CANDIDATE: "info",
@@ -139,7 +141,9 @@ class VersionAdmin(ReadOnlyAdmin):
             ],
             "provenance": evaluation.provenance(version),
             "card": evaluation.card(version),
-            "activations": version.activations.select_related("by", "previous")[:20],
+            "activations": version.activations.select_related(
+                "by", "previous"
+            ).prefetch_related("alarms_behind")[:20],
             "manifest": sorted(version.manifest.items()),
         }
         return TemplateResponse(request, "registry/version.html", context)
@@ -286,7 +290,7 @@ class ActivationAdmin(ReadOnlyAdmin):
         "to_version",
         "from_version",
         "by",
-        "reason",
+        "why",
     )
     list_select_related = ("project", "version", "previous", "by")
     list_filter = (ProjectFilter, ("kind", ChoicesDropdownFilter), "forced")
@@ -309,3 +313,11 @@ class ActivationAdmin(ReadOnlyAdmin):
     @display(description=gettext_lazy("from"))
     def from_version(self, obj: Activation) -> str:
         return f"v{obj.previous.number}" if obj.previous else "–"
+
+    @display(description=gettext_lazy("reason"))
+    def why(self, obj: Activation) -> str:
+        return alarms.reason(obj)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Activation]:
+        rows: QuerySet[Activation] = super().get_queryset(request)
+        return rows.prefetch_related("alarms_behind")

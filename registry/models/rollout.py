@@ -371,7 +371,7 @@ class Alarm(models.Model):
         Activation,
         models.CASCADE,
         null=True,
-        related_name="+",
+        related_name="alarms_behind",
         verbose_name=_("rollback"),
         help_text=_("Empty where no version could be gone back to."),
     )

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from labeling.models import Membership
-from registry.models import Alarm
+from registry.models import Activation, Alarm, Rollout
 from registry.rollout.guard import Finding, Rate
 
 _TIMEOUT_S = 5.0
@@ -63,6 +63,21 @@ def why(alarm: Alarm) -> str:
     before = Rate(round(alarm.before * alarm.n_before), alarm.n_before)
     after = Rate(round(alarm.after * alarm.n_after), alarm.n_after)
     return Finding(alarm.measure, before, after).sentence()
+
+
+def reason(done: Activation | Rollout) -> str:
+    """Why a version was activated or rolled back, or why a rollout was ended.
+
+    What the guard did is said in the reader's language, the rest as people wrote it.
+
+    Cost: one query where a version was rolled back by itself, unless `alarms_behind`
+        is prefetched; one for a rollout, unless `alarm` is selected.
+    """
+    if isinstance(done, Rollout):
+        alarm = getattr(done, "alarm", None)
+        return done.end_reason if alarm is None else why(alarm)
+    found = list(done.alarms_behind.all()) if done.is_automatic else []
+    return why(found[0]) if found else done.reason
 
 
 def send_due() -> int:

@@ -10,6 +10,14 @@ register = template.Library()
 _SHOWN = 5
 
 
+@register.filter
+def reason(done: Any) -> str:
+    """See `registry.rollout.alarms.reason`."""
+    from registry.rollout import alarms as found
+
+    return found.reason(done)
+
+
 @register.inclusion_tag("registry/rollout_alarms.html", takes_context=True)
 def alarms(context: Context, is_apart: bool = False) -> dict[str, Any]:
     """What managers have not read yet of their projects; one query.

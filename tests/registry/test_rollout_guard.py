@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from django.core import mail
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from labeling.models import Project, Question
 from labeling.ranking.priority import RAISED
@@ -223,6 +223,8 @@ def test_a_bad_canary_is_ended(project: Project) -> None:
     rollout.refresh_from_db()
     assert rollout.ended_at is not None
     assert rollout.end_reason == alarms.why(alarm)
+    with translation.override("zh-hans"):
+        assert alarms.reason(rollout) == alarms.why(alarm) != rollout.end_reason
     assert versions.active(project) == first
     assert guard.check() == []
 

@@ -289,7 +289,13 @@ class TestAlarms:
         ann = client_of("ann", project)
         assert "rolled back" not in body(ann.get(places[0]))
         assert ann.post(url("alarm_read", alarm.pk)).status_code in (403, 404)
-        assert "Rolled back by itself" in body(mia.get(url("activation_changelist")))
+        pages = [url("activation_changelist"), url("version_change", first.pk)]
+        for language, word in (("en", "low confidence rose"), ("zh-hans", "低置信度")):
+            mia.cookies["django_language"] = language
+            for page in pages:
+                assert word in body(mia.get(page))
+        mia.cookies["django_language"] = "en"
+        assert "Rolled back by itself" in body(mia.get(pages[0]))
         mia.get(url("alarm_read", alarm.pk))
         assert Alarm.objects.get().read_at is None
         mia.post(url("alarm_read", alarm.pk))
@@ -339,4 +345,16 @@ def test_empty_lists_say_what_they_are_for(language: str, project: Project) -> N
     mia.cookies["django_language"] = language
     for name in ("rollout", "replay", "tuning", "alarm"):
         body(mia.get(url(f"{name}_changelist")))
-    assert url("tuning_tune", project.slug) in body(mia.get(url("tuning_changelist")))
+
+
+def test_a_menu_leads_to_each_projects_pages(project: Project) -> None:
+    mia = client_of("mia", project)
+    others = [make_project() for _ in range(12)]
+    for other in others:
+        make_person("mia", other)
+    unknown = make_project()
+    for menu, page in (("tuning", "tuning_tune"), ("rollout", "rollout_guard")):
+        shown = body(mia.get(url(f"{menu}_changelist")))
+        for one in (project, *others):
+            assert url(page, one.slug) in shown
+        assert url(page, unknown.slug) not in shown
