@@ -5,15 +5,12 @@ sends the body after the head would then see a broken connection in place of a r
 that was made from the head alone.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+
+from tuneloop.connections import Application, Environ, StartResponse
 
 MOST_BYTES = 4 * 1024 * 1024
 """Of a longer rest nothing is read: the connection ends with the answer."""
-
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
-Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 class ReadToEnd:

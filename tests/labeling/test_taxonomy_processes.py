@@ -37,6 +37,7 @@ from labeling.models import Intent, Project
 project = Project.objects.filter(slug=sys.argv[1]).first()
 user = User.objects.filter(username=sys.argv[2]).first()
 arguments = sys.argv[3:]
+intents = Intent.objects.in_bulk()
 print("ready", flush=True)
 sys.stdin.readline()
 """
@@ -58,9 +59,8 @@ print(json.dumps([report.created, report.labelled, report.bad]), flush=True)
 """
 _MERGE = """
 for names in arguments:
-    source, target = Intent.objects.in_bulk(map(int, names.split(">"))).values()
-    if [source.pk, target.pk] != [int(n) for n in names.split(">")]:
-        source, target = target, source
+    # As they were before: the other process may be through with them already.
+    source, target = (intents[int(n)] for n in names.split(">"))
     try:
         taxonomy.merge([source], target, by=user)
         print(json.dumps("merged"), flush=True)
