@@ -99,8 +99,9 @@ def test_merges_under_labelling_and_an_import_lose_nothing(start):
     project = make_project(low_confidence=0.5)
     mia = make_person("mia", project)
     codes = list("abcdef")
+    asked = 480  # far more than are answered until the last merge begins
     intents = [make_intent(project, code) for code in codes]
-    for n in range(240):
+    for n in range(asked):
         make_question(project, f"asked question {n}", split="train")
     for intent in intents:
         for _n in range(20):
@@ -118,19 +119,19 @@ def test_merges_under_labelling_and_an_import_lose_nothing(start):
         wait_for_verdicts(25 * (n + 1), [*annotators, importer])
         taxonomy.merge([intent], intents[n + 1], by=mia)
         done_before = Annotation.objects.count()
-    assert done_before < 240, "nobody was labelling during the last merge: no race"
+    assert done_before < asked, "nobody was labelling during the last merge: no race"
     acknowledged = [pk for process in annotators for pk in lines_of(process)]
     [[created, labelled, bad]] = lines_of(importer)
 
-    assert len(acknowledged) == len(set(acknowledged)) == 240
+    assert len(acknowledged) == len(set(acknowledged)) == asked
     assert (created, labelled, bad) == (600, 600, 0)
     assert [intent.code for intent in Intent.objects.all()] == ["f"]
     assert IntentAlias.objects.filter(intent__code="f").count() == 5
     labels = GoldLabel.objects.filter(intent__code="f")
-    assert labels.count() == GoldLabel.objects.count() == 240 + 120 + 600
+    assert labels.count() == GoldLabel.objects.count() == asked + 120 + 600
     assert set(acknowledged) <= set(labels.values_list("question", flat=True))
-    assert Annotation.objects.filter(intents__code="f").count() == 240
-    assert Question.objects.filter(state="labelled").count() == 960
+    assert Annotation.objects.filter(intents__code="f").count() == asked
+    assert Question.objects.filter(state="labelled").count() == asked + 120 + 600
     assert_all_named()
     # Each change of a label is in its history, with codes of that moment.
     for change in LabelChange.objects.filter(kind="merge"):
