@@ -28,6 +28,7 @@ if "TUNELOOP_UP" in os.environ and (master := multiprocessing.parent_process()):
 
 _django = get_wsgi_application()
 
+from labeling.api.parsers import MAX_BODY_BYTES  # noqa: E402  # imports settings
 from registry.api import lane  # noqa: E402  # imports models
 
 
@@ -50,7 +51,10 @@ def _settle() -> None:
 _GC_THRESHOLD = (20_000, 20, 20)
 _WITHOUT = {lane.PATH, "/healthz", "/readyz", "/metrics"}
 application = lane.Lane(
-    ReadToEnd(Lending(_django, bound=web.CONNECTIONS, without=_needs_no_database))
+    ReadToEnd(
+        Lending(_django, bound=web.CONNECTIONS, without=_needs_no_database),
+        most_bytes=MAX_BODY_BYTES,
+    )
 )
 
 if multiprocessing.parent_process() is not None:

@@ -48,11 +48,18 @@ def test_shadow_then_canary_then_the_end(
         shadow = running.start(candidate, mode="shadow", share=1.0, by=None)
         rows = Rollout.objects.filter(pk=shadow.pk)
 
-        def is_compared() -> bool:
-            assert ask(server, secret, 20) == {"1": 20}
-            return rows.filter(compared__gte=40).exists()
+        def compared() -> int:
+            return rows.get().compared
 
-        assert within(10, is_compared)
+        def is_everywhere() -> bool:
+            before = compared()
+            assert ask(server, secret, 20) == {"1": 20}
+            return within(2, lambda: compared() == before + 20)
+
+        assert within(10, is_everywhere)
+        before = compared()
+        assert ask(server, secret, 80) == {"1": 80}
+        assert within(10, lambda: compared() == before + 80)
         running.end(shadow, by=None)
         canary = running.start(candidate, mode="canary", share=0.5, by=None)
 

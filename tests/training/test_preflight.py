@@ -196,8 +196,8 @@ def test_a_hundred_thousand_labels_are_checked_while_a_page_loads() -> None:
     print(f"preflight of 100,000 labels: {1000 * min(wall_s):.0f} ms", end=", ")
     print(f"{1000 * min(cpu_s):.0f} ms of the server's processor")
     assert set(said) == {"confusable", "alike_across_splits"}
-    # Of the processor, since others may use it, too; many times what it takes.
-    assert min(cpu_s) < 10
+    # Of the processor, since others may use it, too.
+    assert min(cpu_s) < 0.6
 
 
 def _server_pid() -> int:

@@ -116,5 +116,4 @@ def test_a_hundred_and_fifty_intents_take_a_second(random: np.random.Generator) 
     draws.macro_f1(*draws.tables)
     resampling.intervals(draws.f1(*draws.tables))
     assert draws.rounds == resampling.ROUNDS
-    # Of the processor, and many times what it takes.
-    assert time.process_time() - started < 30
+    assert time.process_time() - started < 5

@@ -1,6 +1,7 @@
 """The budget and the answers in the database: shared by all, and never waited for."""
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,7 +18,7 @@ from registry.serving import engine
 from registry.serving.lookup import Away, Lookup
 from tests.makers import make_project
 from tests.registry.llm.speaker import Speaker
-from tests.waiting import within
+from tests.waiting import crowd, within
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -142,8 +143,9 @@ class TestInAWebProcess:
         said = engine.classify(target, ["the wages"], use_gold=False)
         open_page(unsure, "a")
         locked.execute("LOCK registry_llmday, registry_llmanswer")
-        # While the lock is held.
+        started = time.monotonic()
         assert fallback.improve(target, said)[0].method == "fallback"
+        assert time.monotonic() - started < (books.WAIT_S + 2) * crowd()
         with pytest.raises(Away):  # at once: nobody waits any more
             open_page(unsure, "b")
         assert not speaker.asked

@@ -24,6 +24,7 @@ from registry.serving.measures import measures
 from tests.makers import make_intent, make_project
 from tests.registry.llm.speaker import Speaker
 from tests.registry.makers import make_version
+from tests.waiting import crowd
 
 pytestmark = pytest.mark.django_db
 
@@ -246,7 +247,7 @@ class TestItsLimits:
         took_s = time.monotonic() - started
         woken.set()
         assert (slow.method, quick.method) == ("fallback", "llm")
-        assert took_s < 15  # it says nothing for 20 s
+        assert took_s < 6 * crowd()
         spent = day(unsure)
         # Four threads: one had its answer and began another; nobody began the rest.
         assert (spent.calls, spent.answered, spent.failed) == (1 + 5, 1 + 1, 4)
